@@ -1,0 +1,31 @@
+import { createHash } from "node:crypto";
+import type { BlockHash, HashName, HashProvider, StreamHash } from "./hash.ts";
+import { HASH_SIZE } from "./hash.ts";
+
+class NodeBlockHash implements BlockHash {
+  readonly name: HashName;
+  readonly size: 32 | 64;
+
+  constructor(name: HashName) {
+    this.name = name;
+    this.size = HASH_SIZE[name];
+  }
+
+  hash(data: Uint8Array, offset: number, length: number, out: Uint8Array, outOffset: number): void {
+    const digest = createHash(this.name).update(data.subarray(offset, offset + length)).digest();
+    out.set(digest, outOffset);
+  }
+}
+
+const blocks: Partial<Record<HashName, BlockHash>> = {};
+
+/** Hashing by `node:crypto`: works everywhere, 1.5 to 2 times slower per block than libcrypto by FFI. */
+export const nodeHash: HashProvider = {
+  implementation: "node:crypto",
+  block(name: HashName): BlockHash {
+    return blocks[name] ??= new NodeBlockHash(name);
+  },
+  stream(name: HashName): StreamHash {
+    return createHash(name);
+  },
+};
