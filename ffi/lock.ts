@@ -1,0 +1,26 @@
+import { check, errno, ErrnoError, errnoNumber } from "./errno.ts";
+import type { Fd } from "./fd.ts";
+import { libc } from "./libc.ts";
+
+const LOCK = { shared: 1, exclusive: 2, unlock: 8 } as const;
+const LOCK_NB = 4;
+
+/**
+ * Takes or changes an advisory lock on an open file (flock); waits for it.
+ * Not atomic when changing: the old lock is given up first.
+ */
+export function flock(fd: Fd, kind: keyof typeof LOCK): void {
+  for (;;) {
+    if (libc().flock(fd.number, LOCK[kind]) === 0) return;
+    const code = errno();
+    if (code !== errnoNumber("EINTR")) throw new ErrnoError("flock", code);
+  }
+}
+
+/** Like {@linkcode flock}, but returns false instead of waiting. */
+export function tryFlock(fd: Fd, kind: keyof typeof LOCK): boolean {
+  const result = libc().flock(fd.number, LOCK[kind] | LOCK_NB);
+  if (result < 0 && errno() === errnoNumber("EAGAIN")) return false;
+  check(result, "flock");
+  return true;
+}
