@@ -4,3 +4,13 @@
  * @module
  */
 export * from "./layout.ts";
+export { ErofsImage, type ImageVersion, MAX_IMAGE_SIZE, openImage } from "./read.ts";
+export { readTree, type ReadTreeOptions } from "./image_tree.ts";
+export {
+  detectHash,
+  findObjectUsers,
+  listImageObjects,
+  listObjects,
+  type ListObjectsOptions,
+} from "./objects.ts";
+export { checkStructure } from "./structure.ts";
