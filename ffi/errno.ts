@@ -1,4 +1,4 @@
-import { ComposefsError } from "../lib/base/mod.ts";
+import { ComposefsError, registerErrorKind } from "../lib/base/mod.ts";
 import { libc } from "./libc.ts";
 import { type PathArg, showPath } from "./memory.ts";
 
@@ -103,6 +103,8 @@ export class ErrnoError extends ComposefsError {
     };
   }
 }
+
+registerErrorKind(ErrnoError);
 
 /** Whether `error` is an {@linkcode ErrnoError} with one of the named numbers. */
 export function isErrno(error: unknown, ...names: ErrnoName[]): error is ErrnoError {

@@ -22,3 +22,6 @@ export * from "./node_zstd.ts";
 export * from "./digest.ts";
 export * from "./reader.ts";
 export * from "./progress.ts";
+export * from "./wire_error.ts";
+export * from "./pool.ts";
+export * from "./pool_worker.ts";
