@@ -1,0 +1,20 @@
+/** The one door to valibot, which checks the JSON documents of this room. */
+export {
+  array,
+  check,
+  type GenericSchema,
+  type InferOutput,
+  integer,
+  literal,
+  maxValue,
+  minValue,
+  nullish,
+  number,
+  object,
+  optional,
+  pipe,
+  record,
+  safeParse,
+  string,
+  transform,
+} from "npm:valibot@1.5.0";

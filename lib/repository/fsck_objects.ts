@@ -1,0 +1,119 @@
+/** Checking objects: every file below `objects/` against its name (spec: repository 9). */
+import type { Algorithm, ObjectId } from "../base/mod.ts";
+import {
+  errno,
+  errnoText,
+  Fd,
+  isErrno,
+  measureVerity,
+  O,
+  openDir,
+  readDir,
+  tryOpenNumber,
+} from "../../ffi/mod.ts";
+import type { FsckKind } from "./fsck_report.ts";
+import { objectNameFault } from "./objects.ts";
+import { ObjectDirectory, TMP_OBJECT_PREFIX } from "./object_write.ts";
+
+/** A part of the work, as sent to a worker. */
+export interface ObjectCheckTask {
+  /** Descriptor number of `objects/`. */
+  readonly dir: number;
+  /** Algorithm of the repository. */
+  readonly algorithm: Algorithm;
+  /** Whether every object must have fs-verity enabled. */
+  readonly secure: boolean;
+  /** Subdirectories to check. */
+  readonly prefixes: readonly string[];
+}
+
+/** What was found in a part. */
+export interface ObjectCheckResult {
+  /** Files looked at. */
+  checked: number;
+  /** Files with an error. */
+  corrupted: number;
+  /** Errors in path order. */
+  errors: { kind: FsckKind; text: string }[];
+  /** Objects that are damaged. */
+  damaged: ObjectId[];
+  /** Left-overs. */
+  warnings: string[];
+  /** Bytes hashed. */
+  bytes: number;
+}
+
+/** Checks all objects in some subdirectories. */
+export function checkObjects(task: ObjectCheckTask): ObjectCheckResult {
+  const result: ObjectCheckResult = {
+    checked: 0,
+    corrupted: 0,
+    errors: [],
+    damaged: [],
+    warnings: [],
+    bytes: 0,
+  };
+  const hashing = new ObjectDirectory(task);
+  for (const prefix of task.prefixes) checkSubdirectory(task, { prefix, hashing, result });
+  return result;
+}
+
+function checkSubdirectory(
+  task: ObjectCheckTask,
+  work: { prefix: string; hashing: ObjectDirectory; result: ObjectCheckResult },
+): void {
+  const { prefix, hashing, result } = work;
+  let dir: Fd;
+  try {
+    dir = openDir(task.dir, prefix);
+  } catch (error) {
+    if (isErrno(error, "ENOENT")) return; // removed since it was listed
+    throw error;
+  }
+  using _dir = dir;
+  const names = readDir(dir).map((entry) => entry.name).sort();
+  for (const name of names) {
+    const path = `objects/${prefix}/${name}`;
+    if (name.startsWith(TMP_OBJECT_PREFIX)) {
+      result.warnings.push(`${path} is a left-over temporary file`);
+      continue;
+    }
+    result.checked++;
+    const fault = checkObject(task, { dir, prefix, name, hashing });
+    if (fault === undefined) continue;
+    result.corrupted++;
+    result.errors.push({
+      kind: fault.kind,
+      text: fault.text === "" ? path : `${path}: ${fault.text}`,
+    });
+    if (fault.kind !== "object-invalid-name") result.damaged.push((prefix + name) as ObjectId);
+  }
+}
+
+function checkObject(
+  task: ObjectCheckTask,
+  file: { dir: Fd; prefix: string; name: string; hashing: ObjectDirectory },
+): { kind: FsckKind; text: string } | undefined {
+  const nameFault = objectNameFault(file.name, task.algorithm);
+  if (nameFault !== undefined) return { kind: "object-invalid-name", text: nameFault };
+  // O_NONBLOCK: a fifo in the place of an object must not make the check wait for ever.
+  const flags = O.RDONLY | O.NOFOLLOW | O.NONBLOCK;
+  const number = tryOpenNumber(file.dir, file.name, { flags });
+  if (number < 0) return { kind: "object-open-failed", text: errnoText(errno()) };
+  using fd = new Fd(number);
+  try {
+    let measured = measureVerity(fd, task.algorithm);
+    if (measured === "missing" || measured === "unsupported") {
+      if (task.secure) return { kind: "object-verity-missing", text: "" };
+      measured = file.hashing.idOfFile(fd);
+    }
+    return measured === file.prefix + file.name
+      ? undefined
+      : { kind: "object-digest-mismatch", text: `measured ${measured}` };
+  } catch (error) {
+    return {
+      kind: "object-verity-failed",
+      text: error instanceof Error ? error.message : String(error),
+    };
+  }
+}

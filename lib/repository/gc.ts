@@ -1,0 +1,259 @@
+/** Garbage collection (spec: repository 8, 14.5). */
+import { NotFoundError, type ObjectId, objectPath, withContext } from "../base/mod.ts";
+import { flock, readDir, sizeAt, statAt, unlinkAt } from "../../ffi/mod.ts";
+import { listObjects } from "../erofs/mod.ts";
+import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
+import { entryObject, listEntries } from "./entries.ts";
+import { readImage } from "./images.ts";
+import { TMP_LINK_PREFIX } from "./links.ts";
+import { TMP_OBJECT_PREFIX } from "./object_write.ts";
+import { type Category, listRefs, walkRefs } from "./refs.ts";
+import { openStreamObject } from "./streams.ts";
+
+/** How to collect garbage. */
+export interface GcOptions {
+  /** Only say what would be done. @default false */
+  dryRun?: boolean;
+  /** Further roots: entry names of either category, or reference names. */
+  roots?: readonly string[];
+  /** Work to be done under the lock before anything is marked, for example removing stale links. */
+  prepare?: () => void;
+}
+
+/** What was (or would be) removed. */
+export interface GcResult {
+  /** Whether nothing was really removed. */
+  readonly dryRun: boolean;
+  /** Objects removed. */
+  readonly objectsRemoved: number;
+  /** Their size in bytes. */
+  readonly objectsBytes: number;
+  /** Links removed in `images/`, references included. */
+  readonly imagesPruned: number;
+  /** Links removed in `streams/`, references included. */
+  readonly streamsPruned: number;
+  /** Left-over temporary files removed. */
+  readonly temporariesRemoved: number;
+  /** What was met and left alone or repaired. */
+  readonly warnings: readonly string[];
+}
+
+const CATEGORIES: readonly Category[] = ["images", "streams"];
+
+/**
+ * Removes every object that no reference leads to. Waits until nobody else has the repository open.
+ *
+ * @throws {NotFoundError} for an unknown root
+ * @throws {ComposefsError} when a root cannot be read; nothing is removed then
+ */
+export function collectGarbage(state: RepositoryState, options: GcOptions = {}): GcResult {
+  const dryRun = options.dryRun ?? false;
+  if (dryRun) return collect(state, options);
+  assertWritable(state);
+  flock(state.root, "exclusive");
+  try {
+    // Upgrading the lock lets others in for a moment, so nothing that was read before counts.
+    options.prepare?.();
+    return collect(state, options);
+  } finally {
+    flock(state.root, "shared");
+  }
+}
+
+function collect(state: RepositoryState, options: GcOptions): GcResult {
+  const warnings: string[] = [];
+  const live = new Marker(state, warnings).mark(options.roots ?? []);
+  const dryRun = options.dryRun ?? false;
+  let objectsRemoved = 0;
+  let objectsBytes = 0;
+  let temporariesRemoved = 0;
+  const temporaries = (count: number) => temporariesRemoved += count;
+  for (const entry of state.objects.entries()) {
+    if (typeof entry !== "string") {
+      const name = entry.path.slice("objects/".length);
+      if (!name.startsWith(TMP_OBJECT_PREFIX)) {
+        warnings.push(`${entry.path} is no object (${entry.reason}); left alone`);
+      } else temporaries(dryRun || unlinkAt(state.objects.directory!, name) ? 1 : 0);
+      continue;
+    }
+    if (live.has(entry)) continue;
+    objectsRemoved++;
+    objectsBytes += state.objects.size(entry) ?? 0;
+    if (!dryRun) state.objects.remove(entry);
+  }
+  for (const { name } of readDir(state.root)) {
+    if (name.startsWith(TMP_LINK_PREFIX)) {
+      temporaries(dryRun || unlinkAt(state.root, name) ? 1 : 0);
+    }
+  }
+  const [imagesPruned, streamsPruned] = CATEGORIES.map((category) =>
+    pruneLinks(state, category, { live, dryRun })
+  );
+  if (!dryRun) syncRepository(state);
+  return {
+    dryRun,
+    objectsRemoved,
+    objectsBytes,
+    imagesPruned: imagesPruned!,
+    streamsPruned: streamsPruned!,
+    temporariesRemoved,
+    warnings,
+  };
+}
+
+/** Removes entries whose object is gone, then references whose entry is gone. */
+function pruneLinks(
+  state: RepositoryState,
+  category: Category,
+  options: { live: ReadonlySet<ObjectId>; dryRun: boolean },
+): number {
+  let pruned = 0;
+  const kept = new Set<string>();
+  const remove = (path: string) => {
+    pruned++;
+    if (!options.dryRun) unlinkAt(state.root, path);
+  };
+  for (const { name, isLink } of listEntries(state.root, category)) {
+    if (!isLink) continue;
+    if (entryIsLive(state, category, { name, live: options.live })) kept.add(name);
+    else remove(`${category}/${name}`);
+  }
+  for (const ref of listRefs(state, category)) {
+    if (!kept.has(ref.entry)) remove(`${category}/refs/${ref.name}`);
+  }
+  return pruned;
+}
+
+function entryIsLive(
+  state: RepositoryState,
+  category: Category,
+  entry: { name: string; live: ReadonlySet<ObjectId> },
+): boolean {
+  try {
+    const id = entryObject(state, category, entry.name);
+    return id !== undefined && entry.live.has(id) && state.objects.size(id) !== undefined;
+  } catch {
+    // A link that leads to no object at all is kept as long as it leads to something.
+    return statAt(state.root, `${category}/${entry.name}`) !== undefined;
+  }
+}
+
+/** Finds everything that the roots need. */
+class Marker {
+  readonly #state: RepositoryState;
+  readonly #warnings: string[];
+  readonly #live = new Set<ObjectId>();
+  readonly #images = new Set<ObjectId>();
+  readonly #streams = new Set<ObjectId>();
+  /** Objects of the entries of `streams/` and `images/`, to tell what a named reference leads to. */
+  readonly #streamObjects = new Set<ObjectId>();
+  readonly #imageObjects = new Set<ObjectId>();
+
+  constructor(state: RepositoryState, warnings: string[]) {
+    this.#state = state;
+    this.#warnings = warnings;
+  }
+
+  mark(roots: readonly string[]): ReadonlySet<ObjectId> {
+    this.#index("streams", this.#streamObjects);
+    this.#index("images", this.#imageObjects);
+    for (const category of CATEGORIES) {
+      for (const item of walkRefs(this.#state.root, category)) {
+        if (!("name" in item)) {
+          this.#warnings.push(`${item.path} is no reference (${item.fileType}); left alone`);
+          continue;
+        }
+        this.#markEntry(category, { entry: item.entry, ref: `${category}/refs/${item.name}` });
+      }
+    }
+    for (const root of roots) this.#markRoot(root);
+    return this.#live;
+  }
+
+  #index(category: Category, objects: Set<ObjectId>): void {
+    for (const { name, isLink } of listEntries(this.#state.root, category)) {
+      if (!isLink) {
+        this.#warnings.push(`${category}/${name} is no symbolic link; left alone`);
+        continue;
+      }
+      try {
+        objects.add(entryObject(this.#state, category, name)!);
+      } catch (error) {
+        this.#warnings.push(
+          `${category}/${name}: ${error instanceof Error ? error.message : error}`,
+        );
+      }
+    }
+  }
+
+  /** A root from the command line: an entry of either category, or a reference. */
+  #markRoot(root: string): void {
+    let found = false;
+    for (const category of CATEGORIES) {
+      const entries = new Set(listEntries(this.#state.root, category).map(({ name }) => name));
+      const refs = listRefs(this.#state, category);
+      const bare = root.startsWith("refs/") ? root.slice("refs/".length) : root;
+      const entry = entries.has(root) ? root : refs.find((ref) => ref.name === bare)?.entry;
+      if (entry === undefined) continue;
+      found = true;
+      this.#markEntry(category, { entry, ref: `--root ${root}` });
+    }
+    if (!found) throw new NotFoundError("root", root);
+  }
+
+  #markEntry(category: Category, root: { entry: string; ref: string }): void {
+    let id: ObjectId | undefined;
+    try {
+      id = root.entry === "" ? undefined : entryObject(this.#state, category, root.entry);
+      if (id === undefined || this.#state.objects.size(id) === undefined) {
+        this.#warnings.push(`${root.ref} leads nowhere (${root.entry}); it is pruned`);
+        return;
+      }
+      if (category === "images") this.#markImage(id);
+      else this.#markStreams(id);
+    } catch (cause) {
+      throw withContext(
+        `Cannot read ${root.ref} (${category}/${root.entry}), so nothing was removed`,
+        cause,
+      );
+    }
+  }
+
+  #markImage(id: ObjectId): void {
+    this.#live.add(id);
+    if (this.#images.has(id)) return;
+    this.#images.add(id);
+    const image = readImage(this.#state, id);
+    for (const object of listObjects(image, { hash: this.#state.algorithm.hash })) {
+      this.#live.add(object);
+    }
+  }
+
+  /** Marks a stream and everything that can be reached from it. */
+  #markStreams(first: ObjectId): void {
+    const pending = [first];
+    for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
+      this.#live.add(id);
+      if (this.#streams.has(id)) continue;
+      this.#streams.add(id);
+      const stream = openStreamObject(this.#state, id);
+      for (const object of stream.objectRefs) this.#live.add(object);
+      const images = new Set<ObjectId>();
+      for (const [name, target] of stream.namedRefs) {
+        if (name.startsWith("composefs.image")) images.add(target);
+      }
+      for (const target of stream.streamRefs) {
+        this.#live.add(target);
+        if (sizeAtObject(this.#state, target) < 0) {
+          this.#warnings.push(`object ${target}, named by stream object ${id}, is missing`);
+        } else if (images.has(target) || this.#imageObjects.has(target)) this.#markImage(target);
+        else if (this.#streamObjects.has(target)) pending.push(target);
+      }
+    }
+  }
+}
+
+function sizeAtObject(state: RepositoryState, id: ObjectId): number {
+  const dir = state.objects.directory;
+  return dir === undefined ? -1 : sizeAt(dir, objectPath(id));
+}

@@ -1,0 +1,194 @@
+/** Making repositories, and adopting old ones (spec: repository 3.1, 3.2, 14.3, 14.9). */
+import { type Algorithm, ALGORITHMS, ConflictError, NotFoundError } from "../base/mod.ts";
+import type { ImageVersion } from "../erofs/mod.ts";
+import {
+  AT_FDCWD,
+  DT,
+  type Fd,
+  flock,
+  isErrno,
+  measureVerity,
+  mkdirAt,
+  openAt,
+  openDir,
+  readDir,
+  statAt,
+  syncfs,
+  unlinkAt,
+} from "../../ffi/mod.ts";
+import { type Metadata, newMetadata, sameMetadata } from "./meta.ts";
+import { nameText } from "./names.ts";
+import { readMetadataFile, removeMetadataFile, writeMetadataFile } from "./meta_file.ts";
+
+/** How to make a repository. */
+export interface InitOptions {
+  /** Algorithm of the objects. @default fsverity-sha512-12 */
+  algorithm?: Algorithm;
+  /** Whether fs-verity is not required. @default false */
+  insecure?: boolean;
+  /** EROFS format of images. @default 1 */
+  erofsVersion?: ImageVersion;
+  /** Accept an existing repository whatever its settings (but the algorithm). @default false */
+  ensure?: boolean;
+  /** First remove `meta.json`, all streams and all images; objects stay. @default false */
+  resetMetadata?: boolean;
+}
+
+/** What making a repository came to. */
+export interface InitResult {
+  /** `created`, `existing` (same settings), `preserved` (others), `upgraded` (had no metadata). */
+  readonly outcome: "created" | "existing" | "preserved" | "upgraded";
+  /** The metadata in effect. */
+  readonly meta: Metadata;
+  /** Whether fs-verity is required from now on. */
+  readonly secure: boolean;
+}
+
+/**
+ * Makes a repository, or checks that the existing one is as asked for.
+ *
+ * @throws {ConflictError} when there is one with other settings
+ */
+export function initRepository(path: string, options: InitOptions = {}): InitResult {
+  const wanted = newMetadata(options.algorithm ?? ALGORITHMS.sha512, options.erofsVersion ?? 1);
+  const made = makeDirectories(path);
+  using root = openDir(AT_FDCWD, path);
+  try {
+    flock(root, "shared");
+    if (options.resetMetadata) resetMetadata(root);
+    return establish(root, wanted, options);
+  } catch (error) {
+    // Nothing was put in it: the directory is gone again when the reason was the file system.
+    if (made && readDir(root).length === 0) unlinkAt(AT_FDCWD, path, { directory: true });
+    throw error;
+  }
+}
+
+function establish(root: Fd, wanted: Metadata, options: InitOptions): InitResult {
+  const secure = !(options.insecure ?? false);
+  const existing = readMetadataFile(root);
+  if (existing !== undefined) return compare(existing, { wanted, secure, options });
+  if (options.ensure && statAt(root, "objects") !== undefined) {
+    const inferred = inferMetadata(root);
+    checkAlgorithm(inferred.meta, wanted, options);
+    writeMetadataFile(root, inferred.meta, { secure: inferred.secure });
+    return { outcome: "upgraded", ...inferred };
+  }
+  writeMetadataFile(root, wanted, { secure });
+  return { outcome: "created", meta: wanted, secure };
+}
+
+function compare(
+  existing: { meta: Metadata; secure: boolean },
+  want: { wanted: Metadata; secure: boolean; options: InitOptions },
+): InitResult {
+  const { wanted, options } = want;
+  if (options.ensure) {
+    checkAlgorithm(existing.meta, wanted, options);
+    const outcome = sameMetadata(existing.meta, wanted) ? "existing" : "preserved";
+    return { outcome, ...existing };
+  }
+  if (!sameMetadata(existing.meta, wanted)) {
+    throw new ConflictError(
+      `repository already initialized with different configuration ${
+        settings(existing.meta)
+      }; cannot re-initialize with ${settings(wanted)}`,
+    );
+  }
+  if (want.secure && !existing.secure) {
+    throw new ConflictError(
+      "repository already initialized without fs-verity; cannot re-initialize it as one that requires it",
+    );
+  }
+  return { outcome: "existing", ...existing };
+}
+
+function settings(meta: Metadata): string {
+  return `(algorithm: ${meta.algorithm.id}, erofs_version: V${meta.erofsFormats.default})`;
+}
+
+function checkAlgorithm(found: Metadata, wanted: Metadata, options: InitOptions): void {
+  if (options.algorithm === undefined || found.algorithm.id === wanted.algorithm.id) return;
+  throw new ConflictError(
+    `repository algorithm ${found.algorithm.id} does not match expected ${wanted.algorithm.id}`,
+  );
+}
+
+/** Removes names, never objects; nobody else may have the repository open. */
+function resetMetadata(root: Fd): void {
+  flock(root, "exclusive");
+  for (const category of ["streams", "images"]) removeTree(root, category);
+  removeMetadataFile(root);
+  syncfs(root);
+  flock(root, "shared");
+}
+
+/** Removes a directory and what is below; links are removed, not followed. */
+function removeTree(dir: Fd, name: string): void {
+  const pending: { path: string; done: boolean }[] = [{ path: name, done: false }];
+  for (let item = pending.pop(); item !== undefined; item = pending.pop()) {
+    if (item.done) {
+      unlinkAt(dir, item.path, { directory: true });
+      continue;
+    }
+    let entries;
+    try {
+      using fd = openDir(dir, item.path);
+      entries = readDir(fd);
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) continue;
+      throw error;
+    }
+    pending.push({ path: item.path, done: true });
+    const parent = item.path;
+    for (const entry of entries) {
+      const path = `${parent}/${nameText(entry.name)}`;
+      if (entry.type === DT.DIR) pending.push({ path, done: false });
+      else unlinkAt(dir, path);
+    }
+  }
+}
+
+/** Makes the directory (0700) with its parents; true when it was not there. */
+function makeDirectories(path: string): boolean {
+  const parts = path.split("/");
+  for (let i = 1; i < parts.length; i++) {
+    const parent = parts.slice(0, i).join("/");
+    if (parent !== "" && statAt(AT_FDCWD, parent) === undefined) mkdirAt(AT_FDCWD, parent, 0o777);
+  }
+  return mkdirAt(AT_FDCWD, path.replace(/\/+$/, "") || "/", 0o700);
+}
+
+/**
+ * Infers the metadata of a repository that has objects but no `meta.json`: the first object found
+ * tells the algorithm by the length of its name, and whether fs-verity is in use.
+ *
+ * @throws {NotFoundError} when there is no object to tell
+ */
+export function inferMetadata(root: Fd): { meta: Metadata; secure: boolean } {
+  let objects: Fd;
+  try {
+    objects = openDir(root, "objects");
+  } catch (cause) {
+    throw new NotFoundError("meta.json", "objects", {
+      message: "no meta.json in repository; tried to infer algorithm from objects",
+      cause,
+    });
+  }
+  using _objects = objects;
+  for (const { name } of readDir(objects)) {
+    if (!/^[0-9a-f]{2}$/.test(name)) continue;
+    using dir = openDir(objects, name);
+    for (const file of readDir(dir)) {
+      const algorithm = Object.values(ALGORITHMS).find((a) => a.size * 2 - 2 === file.name.length);
+      if (algorithm === undefined) continue;
+      using fd = openAt(dir, file.name);
+      const measured = measureVerity(fd, algorithm);
+      const secure = measured !== "missing" && measured !== "unsupported";
+      return { meta: newMetadata(algorithm, 1), secure };
+    }
+  }
+  throw new NotFoundError("meta.json", "objects", {
+    message: "no objects found in repository — cannot infer metadata",
+  });
+}

@@ -1,0 +1,359 @@
+import {
+  type Algorithm,
+  DigestMismatchError,
+  type HashProvider,
+  type ObjectId,
+  objectIdFromBytes,
+  objectPath,
+} from "../base/mod.ts";
+import { FsVerityHasher } from "../fsverity/mod.ts";
+import {
+  enableVerity,
+  errno,
+  ErrnoError,
+  Fd,
+  isErrno,
+  linkFd,
+  measureVerity,
+  mkdirAt,
+  O,
+  openAt,
+  openIfExists,
+  openPath,
+  preadFull,
+  renameAt,
+  sizeAt,
+  systemHash,
+  tryOpenNumber,
+  unlinkAt,
+  verityUnsupported,
+  writeAll,
+} from "../../ffi/mod.ts";
+import { randomName } from "./names.ts";
+
+/** What storing an object came to. */
+export type StoreOutcome = "new" | "present" | "repaired";
+
+/** A stored object. */
+export interface StoredObject {
+  /** Its id. */
+  readonly id: ObjectId;
+  /** Its size in bytes. */
+  readonly size: number;
+  /** Whether it was there before. */
+  readonly outcome: StoreOutcome;
+}
+
+/** How an object directory is written; plain data, so that it can be sent to a worker. */
+export interface ObjectDirectoryOptions {
+  /** Descriptor number of `objects/`; valid in every thread of the process. */
+  readonly dir: number;
+  /** Algorithm of the repository. */
+  readonly algorithm: Algorithm;
+  /** Whether every object must have fs-verity enabled. */
+  readonly secure: boolean;
+}
+
+/** Prefix of named temporary files, where the file system has no unnamed ones. */
+export const TMP_OBJECT_PREFIX = ".tmp-object-";
+
+const COPY_PIECE = 1 << 20;
+
+/**
+ * Writes objects into `objects/` (spec: repository 6). Synchronous and without shared state, so
+ * that every worker has its own over the same descriptor.
+ */
+export class ObjectDirectory {
+  readonly #dir: number;
+  readonly #algorithm: Algorithm;
+  readonly #secure: boolean;
+  readonly #hasher: FsVerityHasher;
+  readonly #digest: Uint8Array = new Uint8Array(128);
+  #unnamed = true;
+  /** Whether enabling fs-verity is worth a try; an insecure repository stops after the first no. */
+  #verity = true;
+
+  /** Creates a writer; `hash` defaults to the fastest there is. */
+  constructor(options: ObjectDirectoryOptions, hash: HashProvider = systemHash()) {
+    this.#dir = options.dir;
+    this.#algorithm = options.algorithm;
+    this.#secure = options.secure;
+    this.#hasher = new FsVerityHasher(options.algorithm, hash);
+  }
+
+  /** The id that content would have; `bytes` carved from a buffer of more than 64 bytes. */
+  idOf(bytes: Uint8Array, start = 0, end: number = bytes.length): ObjectId {
+    this.#hasher.updateRange(bytes, start, end);
+    this.#hasher.digestInto(this.#digest, 0);
+    return objectIdFromBytes(this.#digest, 0, this.#algorithm.size);
+  }
+
+  /**
+   * Stores content that is in memory. `bytes` must be carved from a buffer of more than 64 bytes.
+   *
+   * @param options.thorough compare an existing object's content, not just its size
+   * @param options.id the content's id, when the caller has it from the same bytes
+   */
+  store(
+    bytes: Uint8Array,
+    options: { start?: number; end?: number; thorough?: boolean; id?: ObjectId } = {},
+  ): StoredObject {
+    const start = options.start ?? 0;
+    const end = options.end ?? bytes.length;
+    const id = options.id ?? this.idOf(bytes, start, end);
+    const size = end - start;
+    const path = objectPath(id);
+    const found = sizeAt(this.#dir, path);
+    if (found >= 0 && this.#intact(id, { found, size, thorough: options.thorough ?? false })) {
+      return { id, size, outcome: "present" };
+    }
+    using file = this.#create();
+    writeAll(file.fd, bytes.subarray(start, end), path);
+    return this.#publish(file, { id, size, damaged: found >= 0 });
+  }
+
+  /** Starts a file whose content comes in pieces; memory does not grow with its size. */
+  begin(): ObjectFile {
+    const file = this.#create();
+    return new ObjectFile(file.fd, {
+      algorithm: this.#algorithm,
+      finish: (id, size) => this.#finishFile(file, id, size),
+      abort: () => file[Symbol.dispose](),
+    });
+  }
+
+  #finishFile(file: Temporary, computed: ObjectId, size: number): StoredObject {
+    using _file = file;
+    const found = sizeAt(this.#dir, objectPath(computed));
+    if (found >= 0 && this.#intact(computed, { found, size, thorough: false })) {
+      return { id: computed, size, outcome: "present" };
+    }
+    return this.#publish(file, { id: computed, size, damaged: found >= 0 });
+  }
+
+  /** Whether the object that is there can stand for the content at hand. */
+  #intact(id: ObjectId, check: { found: number; size: number; thorough: boolean }): boolean {
+    if (check.found !== check.size) return false;
+    if (!this.#secure && !check.thorough) return true;
+    using fd = openIfExists(this.#dir, objectPath(id), { flags: O.RDONLY | O.NOFOLLOW });
+    if (fd === undefined) return false;
+    const measured = measureVerity(fd, this.#algorithm);
+    if (measured !== "missing" && measured !== "unsupported") return measured === id;
+    return !this.#secure && this.idOfFile(fd) === id;
+  }
+
+  /** The id of an open file's content, computed in user space. */
+  idOfFile(fd: Fd | number): ObjectId {
+    const hasher = this.#hasher;
+    hasher.reset();
+    const piece = pieceBuffer();
+    for (let offset = 0;;) {
+      const got = preadFull(fd, piece, offset);
+      hasher.updateRange(piece, 0, got);
+      offset += got;
+      if (got < piece.length) break;
+    }
+    hasher.digestInto(this.#digest, 0);
+    return objectIdFromBytes(this.#digest, 0, this.#algorithm.size);
+  }
+
+  /** A new temporary file in `objects/`. */
+  #create(): Temporary {
+    if (this.#unnamed) {
+      const flags = O.TMPFILE | O.RDWR;
+      const number = tryOpenNumber(this.#dir, ".", { flags, mode: 0o644 });
+      if (number >= 0) return new Temporary(this.#dir, new Fd(number));
+      const error = new ErrnoError("open", errno(), "objects");
+      if (!error.is("EOPNOTSUPP", "EISDIR", "ENOSYS")) throw error;
+      this.#unnamed = false;
+    }
+    for (let tries = 0;; tries++) {
+      const name = TMP_OBJECT_PREFIX + randomName();
+      try {
+        const flags = O.CREAT | O.EXCL | O.RDWR;
+        return new Temporary(this.#dir, openAt(this.#dir, name, { flags, mode: 0o644 }), name);
+      } catch (error) {
+        if (tries >= 16 || !isErrno(error, "EEXIST")) throw error;
+      }
+    }
+  }
+
+  /** Gives a complete temporary file its name, with fs-verity enabled where it belongs. */
+  #publish(
+    file: Temporary,
+    object: { id: ObjectId; size: number; damaged: boolean },
+  ): StoredObject {
+    const { id, size } = object;
+    if (this.#verity) this.#protect(file, id);
+    const path = objectPath(id);
+    if (object.damaged) {
+      this.#replace(file, path);
+      return { id, size, outcome: "repaired" };
+    }
+    return { id, size, outcome: this.#link(file, path) ? "new" : "present" };
+  }
+
+  #link(file: Temporary, path: string): boolean {
+    try {
+      return file.linkTo(path);
+    } catch (error) {
+      if (!isErrno(error, "ENOENT")) throw error;
+      mkdirAt(this.#dir, path.slice(0, 2), 0o755);
+      return file.linkTo(path);
+    }
+  }
+
+  /** Puts a good object in the place of a damaged one, in one step. */
+  #replace(file: Temporary, path: string): void {
+    const name = TMP_OBJECT_PREFIX + randomName();
+    if (!this.#link(file, name)) throw new ErrnoError("linkat", 17, name);
+    try {
+      renameAt(this.#dir, name, this.#dir, path);
+    } catch (error) {
+      unlinkAt(this.#dir, name);
+      throw error;
+    }
+  }
+
+  /** Enables fs-verity on the finished file and checks the kernel's digest against ours. */
+  #protect(file: Temporary, id: ObjectId): void {
+    file.seal();
+    for (;;) {
+      const result = this.#enable(file.fd);
+      if (result === "busy") {
+        // Somebody forked while we had it open for writing; a copy has never been open elsewhere.
+        file.copyAnew();
+        continue;
+      }
+      if (result === "unsupported") {
+        if (this.#secure) throw verityUnsupported();
+        this.#verity = false;
+        return;
+      }
+      break;
+    }
+    const measured = measureVerity(file.fd, this.#algorithm);
+    if (measured !== id) throw new DigestMismatchError("object", id, measured);
+  }
+
+  /** Enables fs-verity; tries again for a short while when the file is open for writing. */
+  #enable(fd: Fd): "enabled" | "already" | "unsupported" | "busy" {
+    for (let tries = 1;; tries++) {
+      const result = enableVerity(fd, this.#algorithm);
+      if (result !== "busy" || tries === 3) return result;
+      pause(1);
+    }
+  }
+}
+
+const pauseCell = new Int32Array(new SharedArrayBuffer(4));
+
+/** Blocks this thread for some milliseconds. */
+function pause(milliseconds: number): void {
+  Atomics.wait(pauseCell, 0, 0, milliseconds);
+}
+
+let piece: Uint8Array | undefined;
+
+/** One buffer a thread for reading and copying files. */
+function pieceBuffer(): Uint8Array {
+  return piece ??= new Uint8Array(COPY_PIECE);
+}
+
+/** A temporary file that disappears unless it is linked. */
+class Temporary implements Disposable {
+  readonly #dir: number;
+  #name: string | undefined;
+  #fd: Fd;
+
+  constructor(dir: number, fd: Fd, name?: string) {
+    this.#dir = dir;
+    this.#fd = fd;
+    this.#name = name;
+  }
+
+  get fd(): Fd {
+    return this.#fd;
+  }
+
+  /** Exchanges the writable descriptor for a read-only one, as fs-verity requires. */
+  seal(): void {
+    const sealed = openPath(this.#fd.procPath, { flags: O.RDONLY });
+    this.#fd.close();
+    this.#fd = sealed;
+  }
+
+  /** Replaces the (sealed) file by a sealed copy of it. */
+  copyAnew(): void {
+    const copy = openAt(this.#dir, ".", { flags: O.TMPFILE | O.RDWR, mode: 0o644 });
+    const piece = pieceBuffer();
+    for (let offset = 0;;) {
+      const got = preadFull(this.#fd, piece, offset);
+      writeAll(copy, piece.subarray(0, got));
+      offset += got;
+      if (got < piece.length) break;
+    }
+    this.#fd.close();
+    this.#fd = copy;
+    this.seal();
+  }
+
+  /** Links the file; false when the name is taken. */
+  linkTo(name: string): boolean {
+    return linkFd(this.#fd, this.#dir, name);
+  }
+
+  [Symbol.dispose](): void {
+    this.#fd.close();
+    if (this.#name !== undefined) {
+      const name = this.#name;
+      this.#name = undefined;
+      unlinkAt(this.#dir, name);
+    }
+  }
+}
+
+/** An object that is being written piece by piece; `using` drops it unless it was finished. */
+export class ObjectFile implements Disposable {
+  readonly #fd: Fd;
+  readonly #hasher: FsVerityHasher;
+  readonly #end: { finish: (id: ObjectId, size: number) => StoredObject; abort: () => void };
+  #size = 0;
+  #done = false;
+
+  /** Made by {@linkcode ObjectDirectory.begin}. */
+  constructor(
+    fd: Fd,
+    options: {
+      algorithm: Algorithm;
+      finish: (id: ObjectId, size: number) => StoredObject;
+      abort: () => void;
+    },
+  ) {
+    this.#fd = fd;
+    this.#hasher = new FsVerityHasher(options.algorithm, systemHash());
+    this.#end = options;
+  }
+
+  /** Adds content; `bytes` must be carved from a buffer of more than 64 bytes. */
+  write(bytes: Uint8Array): void {
+    if (this.#done) throw new TypeError("Object file is finished");
+    this.#hasher.update(bytes);
+    writeAll(this.#fd, bytes);
+    this.#size += bytes.length;
+  }
+
+  /** Names the object by its digest. */
+  finish(): StoredObject {
+    if (this.#done) throw new TypeError("Object file is finished");
+    this.#done = true;
+    return this.#end.finish(objectIdFromBytes(this.#hasher.digest()), this.#size);
+  }
+
+  /** Drops the file unless it was finished. */
+  [Symbol.dispose](): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#end.abort();
+  }
+}

@@ -1,0 +1,134 @@
+/** References: names below `images/refs` and `streams/refs` (spec: repository 2). */
+import { NotFoundError } from "../base/mod.ts";
+import {
+  DT,
+  type Fd,
+  isErrno,
+  lstatAt,
+  openDir,
+  readDir,
+  S_IF,
+  statAt,
+  unlinkAt,
+} from "../../ffi/mod.ts";
+import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
+import { placeLink, readLinkText } from "./links.ts";
+import { checkRefName, nameText } from "./names.ts";
+
+/** The two kinds of named things. */
+export type Category = "images" | "streams";
+
+/** A reference. */
+export interface Ref {
+  /** Name below `refs/`. */
+  readonly name: string;
+  /** Entry of the category that it leads to (last component of the link). */
+  readonly entry: string;
+  /** Text of the link. */
+  readonly text: string;
+}
+
+/** Something below a category that is neither a directory nor a reference. */
+export interface StrayEntry {
+  /** Path relative to the repository. */
+  readonly path: string;
+  /** Type in the reference's words, for example `RegularFile`. */
+  readonly fileType: string;
+}
+
+const MAX_DEPTH = 64;
+
+/** Everything below `<category>/refs`, sorted by path: references and strays. */
+export function walkRefs(root: Fd, category: Category): (Ref | StrayEntry)[] {
+  const out: (Ref | StrayEntry)[] = [];
+  const pending: string[] = [""];
+  for (let prefix = pending.pop(); prefix !== undefined; prefix = pending.pop()) {
+    const base = `${category}/refs${prefix === "" ? "" : "/" + prefix}`;
+    let entries;
+    try {
+      using fd = openDir(root, base);
+      entries = readDir(fd);
+    } catch (error) {
+      if (isErrno(error, "ENOENT")) continue;
+      throw error;
+    }
+    for (const { name: raw, type } of entries) {
+      const name = prefix === "" ? nameText(raw) : `${prefix}/${nameText(raw)}`;
+      const path = `${category}/refs/${name}`;
+      const kind = type === DT.UNKNOWN ? typeOf(root, path) : type;
+      if (kind === DT.DIR) {
+        if (name.split("/").length < MAX_DEPTH) pending.push(name);
+        else out.push({ path, fileType: "Directory" });
+      } else if (kind === DT.LNK) {
+        const text = readLinkText(root, path) ?? "";
+        out.push({ name, entry: text.slice(text.lastIndexOf("/") + 1), text });
+      } else out.push({ path, fileType: FILE_TYPES[kind] ?? "Unknown" });
+    }
+  }
+  const key = (item: Ref | StrayEntry) => "name" in item ? item.name : item.path;
+  return out.sort((a, b) => key(a) < key(b) ? -1 : 1);
+}
+
+/** File types as the reference prints them. */
+export const FILE_TYPES: Readonly<Record<number, string>> = {
+  [DT.REG]: "RegularFile",
+  [DT.DIR]: "Directory",
+  [DT.LNK]: "Symlink",
+  [DT.FIFO]: "Fifo",
+  [DT.SOCK]: "Socket",
+  [DT.CHR]: "CharacterDevice",
+  [DT.BLK]: "BlockDevice",
+};
+
+function typeOf(root: Fd, path: string): number {
+  const stat = lstatAt(root, path);
+  if (stat === undefined) return DT.UNKNOWN;
+  // The directory entry types are the mode's type bits, moved down (IFTODT of dirent.h).
+  return (stat.mode & S_IF.MT) / 0o10000;
+}
+
+/** All references of a category, sorted by name. */
+export function listRefs(state: RepositoryState, category: Category): Ref[] {
+  return walkRefs(state.root, category).filter((item): item is Ref => "name" in item);
+}
+
+/**
+ * Makes a reference lead to an entry that is there.
+ *
+ * @throws {NotFoundError} when the entry is not there
+ */
+export function setRef(
+  state: RepositoryState,
+  category: Category,
+  ref: { name: string; entry: string },
+): void {
+  checkRefName(ref.name);
+  assertWritable(state);
+  if (statAt(state.root, `${category}/${ref.entry}`) === undefined) {
+    throw new NotFoundError(category.slice(0, -1), ref.entry);
+  }
+  placeLink(state.root, `${category}/refs/${ref.name}`, `${category}/${ref.entry}`);
+  syncRepository(state);
+}
+
+/** The entry that a reference leads to, `undefined` when there is no such reference. */
+export function resolveRef(
+  state: RepositoryState,
+  category: Category,
+  name: string,
+): string | undefined {
+  checkRefName(name);
+  const text = readLinkText(state.root, `${category}/refs/${name}`);
+  return text === undefined ? undefined : text.slice(text.lastIndexOf("/") + 1);
+}
+
+/** Removes a reference; false when it was not there. */
+export function removeRef(state: RepositoryState, category: Category, name: string): boolean {
+  checkRefName(name);
+  assertWritable(state);
+  const path = `${category}/refs/${name}`;
+  if (readLinkText(state.root, path) === undefined) return false;
+  const removed = unlinkAt(state.root, path);
+  syncRepository(state);
+  return removed;
+}
