@@ -211,7 +211,7 @@ class ChunkReader {
         if (value < 0) {
           // Imprecise far below -2^53, which only makes the bound hold more surely.
           if (-value > this.#budget - inlineTotal) {
-            throw fail(`Inline chunk of ${-value} bytes exceeds the size of the stream`, offset);
+            throw fail("Inline chunk exceeds the size of the stream", offset);
           }
           inlineLeft = -value;
           inlineTotal += inlineLeft;
