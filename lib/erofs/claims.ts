@@ -10,9 +10,9 @@ export class Claims {
   readonly #visited: Uint8Array;
   #left: number;
 
-  /** Starts with nothing visited. */
-  constructor(image: ErofsImage) {
-    this.#left = image.bytes.length;
+  /** Starts with nothing visited; everything may be charged `times` over. */
+  constructor(image: ErofsImage, times = 1) {
+    this.#left = image.bytes.length * times;
     this.#visited = new Uint8Array(Math.ceil(image.bytes.length / INODE_SLOT / 8));
   }
 

@@ -29,6 +29,8 @@ export class DirectoryCursor {
   #inTail = false;
   /** Inode number of the current entry. */
   nid = 0;
+  /** Offset in the image of the current entry, bytes. */
+  offset = 0;
   /** File type of the current entry. */
   type = 0;
   /** Offset in the image of the current name, bytes. */
@@ -59,6 +61,18 @@ export class DirectoryCursor {
     this.#blockBytesLeft = inode.size - inode.tailSize;
     this.#tailOffset = inode.tailOffset;
     this.#tailSize = inode.tailSize;
+    this.#count = 0;
+    this.#index = 0;
+    this.#inTail = false;
+  }
+
+  /**
+   * Starts with one block or tail of a directory, at `bytes[start, end)`; nothing is read yet.
+   */
+  openPart(start: number, end: number): void {
+    this.#blocksLeft = 0;
+    this.#tailOffset = start;
+    this.#tailSize = end - start;
     this.#count = 0;
     this.#index = 0;
     this.#inTail = false;
@@ -107,6 +121,7 @@ export class DirectoryCursor {
     if (view.getUint32(nid + 4, true) !== 0) throw invalidInode(view.getBigUint64(nid, true));
     this.nid = view.getUint32(nid, true);
     this.type = bytes[at + DIRENT.type[0]]!;
+    this.offset = at;
     this.#index++;
     const limit = this.#end;
     const start = this.#start + view.getUint16(at + DIRENT.nameOffset[0], true);

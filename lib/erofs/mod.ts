@@ -14,3 +14,5 @@ export {
   type ListObjectsOptions,
 } from "./objects.ts";
 export { checkStructure } from "./structure.ts";
+export { filterRoot, listEntries, type ListEntriesOptions } from "./list.ts";
+export { debugImage } from "./debug.ts";

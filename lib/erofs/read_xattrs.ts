@@ -95,6 +95,18 @@ export class XattrCursor {
     return true;
   }
 
+  /**
+   * Points at the shared attribute at an offset in the image; there is no next one.
+   *
+   * @throws {FormatError} `Offset out of bounds`
+   */
+  openShared(offset: number): void {
+    this.#references = 0;
+    this.#position = this.#end = offset;
+    this.shared = offset;
+    this.#entry(offset, this.#image.view.byteLength);
+  }
+
   #entry(at: number, limit: number): void {
     if (at + XATTR_ENTRY_SIZE > limit) throw outOfBounds(at);
     const { bytes, view } = this.#image;
