@@ -1,9 +1,9 @@
 import { ComposefsError, registerErrorKind } from "../lib/base/mod.ts";
-import { libc } from "./libc.ts";
+import { rawErrno } from "./libc.ts";
 import { type PathArg, showPath } from "./memory.ts";
 
 /** Error numbers of Linux (asm-generic/errno-base.h, errno.h) that composefs meets, with strerror texts. */
-const ERRNO_TABLE = {
+export const ERRNO_TABLE = {
   EPERM: [1, "Operation not permitted"],
   ENOENT: [2, "No such file or directory"],
   ESRCH: [3, "No such process"],
@@ -94,6 +94,7 @@ export class ErrnoError extends ComposefsError {
     return names.some((name) => ERRNO_TABLE[name][0] === this.errno);
   }
 
+  /** The facts of the error as plain data. */
   override toJSON(): Record<string, unknown> {
     return {
       ...super.toJSON(),
@@ -111,17 +112,9 @@ export function isErrno(error: unknown, ...names: ErrnoName[]): error is ErrnoEr
   return error instanceof ErrnoError && error.is(...names);
 }
 
-let errnoView: Deno.UnsafePointerView | undefined;
-
 /** errno of the calling thread; valid only straight after a synchronous call that failed. */
 export function errno(): number {
-  if (errnoView === undefined) {
-    // Loading the view the first time would be too late for the value it is wanted for, so libc's
-    // location is asked for and read in one go; asking does not change errno.
-    const pointer = libc().__errno_location();
-    errnoView = new Deno.UnsafePointerView(pointer!);
-  }
-  return errnoView.getInt32();
+  return rawErrno();
 }
 
 /**

@@ -54,9 +54,14 @@ export class Fd implements Disposable {
 export type DirArg = Fd | number;
 
 /** The current working directory as a {@linkcode DirArg} (linux/fcntl.h). */
-export const AT_FDCWD = -100;
+export const AT_FDCWD: number = -100;
 
 /** The number of a {@linkcode DirArg}. */
 export function dirNumber(dir: DirArg): number {
   return typeof dir === "number" ? dir : dir.number;
+}
+
+/** The number of an open file. */
+export function fdNumber(fd: Fd | number): number {
+  return typeof fd === "number" ? fd : fd.number;
 }

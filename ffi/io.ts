@@ -1,15 +1,11 @@
 /** Reading, writing, copying and syncing file contents. */
 import { check, errno, ErrnoError, errnoNumber } from "./errno.ts";
-import type { Fd } from "./fd.ts";
+import { type Fd, fdNumber } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressOf, type PathArg } from "./memory.ts";
 
 /** Most bytes one call moves; keeps results inside 31 bits. */
 const MAX_CALL = 0x40000000;
-
-function fdNumber(fd: Fd | number): number {
-  return typeof fd === "number" ? fd : fd.number;
-}
 
 /** Whether a failed call should simply be made again. */
 function interrupted(): boolean {

@@ -48,15 +48,23 @@ const SYMBOLS = {
   fgetxattr: { parameters: [FD, PATH, PTR, "usize"], result: "i32" },
   listxattr: { parameters: [PATH, PTR, "usize"], result: "i32" },
   getxattr: { parameters: [PATH, PATH, PTR, "usize"], result: "i32" },
+  llistxattr: { parameters: [PATH, PTR, "usize"], result: "i32" },
   lgetxattr: { parameters: [PATH, PATH, PTR, "usize"], result: "i32" },
   lsetxattr: { parameters: [PATH, PATH, PTR, "usize", "i32"], result: "i32" },
   mount: { parameters: [PATH, PATH, PATH, "usize", PTR], result: "i32" },
   umount2: { parameters: [PATH, "i32"], result: "i32" },
   mknodat: { parameters: [FD, PATH, "u32", "u64"], result: "i32" },
   fchownat: { parameters: [FD, PATH, "u32", "u32", "i32"], result: "i32" },
+  fchmodat: { parameters: [FD, PATH, "u32", "i32"], result: "i32" },
+  // int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags)
+  utimensat: { parameters: [FD, PATH, PTR, "i32"], result: "i32" },
+  umask: { parameters: ["u32"], result: "u32" },
   unshare: { parameters: ["i32"], result: "i32" },
   setns: { parameters: [FD, "i32"], result: "i32" },
   geteuid: { parameters: [], result: "u32" },
+  // int memfd_create(const char *name, unsigned flags)
+  memfd_create: { parameters: [PATH, "u32"], result: "i32" },
+  fcntl: { parameters: [FD, "i32", "usize"], result: "i32" },
   // long syscall(long number, ...): i32 is enough for descriptors and small counts
   syscall: {
     parameters: ["usize", "usize", "usize", "usize", "usize", "usize", "usize"],
@@ -104,6 +112,7 @@ export type NumberCalls<S extends Record<string, Deno.ForeignFunction>> = {
 export type Libc = NumberCalls<typeof SYMBOLS>;
 
 let symbols: Libc | undefined;
+let errnoView: Deno.UnsafePointerView | undefined;
 
 /**
  * The C library's functions; loads it at the first call.
@@ -112,6 +121,15 @@ let symbols: Libc | undefined;
  */
 export function libc(): Libc {
   return symbols ??= load();
+}
+
+/**
+ * errno of this thread. Its view is made when the library is loaded: making it after a failed call
+ * would run code that can change errno before it is read.
+ */
+export function rawErrno(): number {
+  if (errnoView === undefined) libc();
+  return errnoView!.getInt32();
 }
 
 function load(): Libc {
@@ -126,7 +144,10 @@ function load(): Libc {
   const causes: unknown[] = [];
   for (const name of names) {
     try {
-      return Deno.dlopen(name, SYMBOLS).symbols as unknown as Libc;
+      const loaded = Deno.dlopen(name, SYMBOLS).symbols as unknown as Libc;
+      errnoView = new Deno.UnsafePointerView(loaded.__errno_location()!);
+      errnoView.getInt32(); // the first read of a view takes a slow path: have it behind us
+      return loaded;
     } catch (error) {
       if (error instanceof Deno.errors.NotCapable) throw error;
       causes.push(error);

@@ -85,6 +85,29 @@ export function cPath(path: PathArg, slot: 0 | 1 | 2 = 0): number {
   return scratchAddress + base;
 }
 
+/**
+ * Writes a NUL-terminated byte string (every unit one byte) into a scratch slot, as
+ * {@linkcode cPath} does with text, and returns its address.
+ *
+ * @throws {TypeError} for a NUL byte or a unit above 255
+ * @throws {RangeError} for more than 65536 bytes
+ */
+export function cBytes(text: string, slot: 0 | 1 | 2 = 0): number {
+  if (scratchAddress === 0) {
+    scratchAddress = Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(scratch)));
+  }
+  const base = slot * SLOT_SIZE;
+  const length = text.length;
+  if (length > 65536) throw new RangeError(`Path of ${length} bytes is too long`);
+  for (let i = 0; i < length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit === 0 || unit > 255) throw new TypeError("Not a byte string without NUL");
+    scratch[base + i] = unit;
+  }
+  scratch[base + length] = 0;
+  return scratchAddress + base;
+}
+
 /** A path for error messages. */
 export function showPath(path: PathArg): string {
   return typeof path === "string" ? path : new TextDecoder().decode(path);

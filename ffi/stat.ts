@@ -75,10 +75,10 @@ export class FileStat {
     this.ino = view.getBigUint64(STATX.ino[0], true);
     this.dev = view.getUint32(STATX.devMajor[0], true) * 2 ** 32 +
       view.getUint32(STATX.devMinor[0], true);
-    const major = view.getUint32(STATX.rdevMajor[0], true);
-    const minor = view.getUint32(STATX.rdevMinor[0], true);
-    // new_encode_dev() of linux/kdev_t.h; multiplication since bit 31 may be set
-    this.rdev = (minor & 0xff) + major * 2 ** 8 + (minor - (minor & 0xff)) * 2 ** 12;
+    this.rdev = encodeDevice(
+      view.getUint32(STATX.rdevMajor[0], true),
+      view.getUint32(STATX.rdevMinor[0], true),
+    );
     this.mtimeSec = view.getBigInt64(STATX.mtimeSec[0], true);
     this.mtimeNsec = view.getUint32(STATX.mtimeNsec[0], true);
   }
@@ -121,6 +121,81 @@ function statx(dir: number, path: PathArg, flags: number): number {
 export function fstat(fd: Fd | number): FileStat {
   check(statx(dirNumber(fd), "", AT.EMPTY_PATH), "statx");
   return new FileStat();
+}
+
+/**
+ * The last result of {@linkcode statInto}, read in place: scanning a tree makes no object per file.
+ * One a thread; valid until the next call of any function of this module.
+ */
+export const lastStat = {
+  /** Type and permission bits. */
+  get mode(): number {
+    return view.getUint16(STATX.mode[0], true);
+  },
+  /** Owner. */
+  get uid(): number {
+    return view.getUint32(STATX.uid[0], true);
+  },
+  /** Group. */
+  get gid(): number {
+    return view.getUint32(STATX.gid[0], true);
+  },
+  /** Size in bytes. */
+  get size(): number {
+    return view.getUint32(STATX.size[0], true) + view.getUint32(STATX.size[0] + 4, true) * 2 ** 32;
+  },
+  /** Inode number: a `number` where that is exact, else a `bigint`; fit as a `Map` key. */
+  get ino(): number | bigint {
+    const high = view.getUint32(STATX.ino[0] + 4, true);
+    return high < 2 ** 21
+      ? view.getUint32(STATX.ino[0], true) + high * 2 ** 32
+      : view.getBigUint64(STATX.ino[0], true);
+  },
+  /** Device of the file system, as `major * 2^32 + minor`. */
+  get dev(): number {
+    return view.getUint32(STATX.devMajor[0], true) * 2 ** 32 +
+      view.getUint32(STATX.devMinor[0], true);
+  },
+  /** Device number of a device node in the kernel's 32-bit form. */
+  get rdev(): number {
+    return encodeDevice(
+      view.getUint32(STATX.rdevMajor[0], true),
+      view.getUint32(STATX.rdevMinor[0], true),
+    );
+  },
+  /** Modification time, seconds. */
+  get mtimeSec(): bigint {
+    return view.getBigInt64(STATX.mtimeSec[0], true);
+  },
+  /** Modification time, nanoseconds. */
+  get mtimeNsec(): number {
+    return view.getUint32(STATX.mtimeNsec[0], true);
+  },
+} as const;
+
+/** A device number in the kernel's 32-bit form: new_encode_dev() of linux/kdev_t.h. */
+export function encodeDevice(major: number, minor: number): number {
+  // Multiplication, since bit 31 may be set.
+  return (minor & 0xff) + major * 2 ** 8 + (minor - (minor & 0xff)) * 2 ** 12;
+}
+
+/**
+ * Metadata into {@linkcode lastStat}, not following a link.
+ *
+ * @param name address of a NUL-terminated name, or 0 for the file `dir` itself
+ * @returns 0, or the error number
+ */
+export function statInto(dir: number, name: number): number {
+  const result = libc().syscall_fd(
+    STATX_SYSCALL,
+    dir,
+    name === 0 ? cPath("") : name,
+    name === 0 ? AT.EMPTY_PATH : AT.SYMLINK_NOFOLLOW,
+    STATX_BASIC_STATS,
+    addressOf(buffer),
+    0,
+  );
+  return result === 0 ? 0 : errno();
 }
 
 /** Metadata of a name, not following a link; `undefined` for ENOENT. */

@@ -8,7 +8,8 @@ import { HASH_SIZE, type HashName } from "./hash.ts";
 import { FormatError, InvalidNameError } from "./errors.ts";
 import { toHex } from "./bytes.ts";
 
-declare const objectIdBrand: unique symbol;
+/** Makes {@linkcode ObjectId} a type of its own; exists in types only. */
+export declare const objectIdBrand: unique symbol;
 
 /** An fs-verity digest in lower-case hex (64 or 128 digits): the name of an object. */
 export type ObjectId = string & { readonly [objectIdBrand]: true };

@@ -49,6 +49,7 @@ export class FormatError extends ComposefsError {
     this.offset = options?.offset;
   }
 
+  /** The facts of the error as plain data. */
   override toJSON(): Record<string, unknown> {
     return { ...super.toJSON(), format: this.format, offset: this.offset };
   }
@@ -80,6 +81,7 @@ export class DigestMismatchError extends ComposefsError {
     this.actual = actual;
   }
 
+  /** The facts of the error as plain data. */
   override toJSON(): Record<string, unknown> {
     return { ...super.toJSON(), what: this.what, expected: this.expected, actual: this.actual };
   }
@@ -99,6 +101,7 @@ export class NotFoundError extends ComposefsError {
     this.id = id;
   }
 
+  /** The facts of the error as plain data. */
   override toJSON(): Record<string, unknown> {
     return { ...super.toJSON(), kind: this.kind, id: this.id };
   }

@@ -62,7 +62,6 @@ const FRAME_MAGIC = 0xfd2fb528;
 const SKIPPABLE_MAGIC = 0x184d2a50;
 const SKIPPABLE_HEADER = 8;
 const MAGIC_SIZE = 4;
-const BLOCK_HEADER = 3;
 const CHECKSUM_SIZE = 4;
 const MAX_WINDOW = 2 ** 27;
 /** Size of the content size field by its flag; flag 0 has one byte in single-segment frames. */
@@ -70,6 +69,21 @@ const CONTENT_SIZE_FIELD = [0, 2, 4, 8];
 const DICTIONARY_FIELD = [0, 1, 2, 4];
 const BLOCK_RLE = 1;
 const BLOCK_RESERVED = 3;
+
+/** Longest frame header: magic, descriptor, window, dictionary, content size. */
+export const ZSTD_MAX_HEADER = 18;
+
+/** What stands in front of a frame's blocks. */
+export interface ZstdFrameHeader {
+  /** Bytes of the header. */
+  readonly length: number;
+  /** Window size in bytes; 0 for a skippable frame. */
+  readonly window: number;
+  /** Bytes that follow the last block: the checksum, if any. */
+  readonly trailer: number;
+  /** Bytes of a skippable frame that follow its header; `undefined` for a data frame. */
+  readonly skip: number | undefined;
+}
 
 /** One frame as its headers describe it. */
 export interface ZstdFrame {
@@ -81,37 +95,38 @@ export interface ZstdFrame {
   readonly window: number;
 }
 
+function fault(message: string, offset: number): FormatError {
+  return new FormatError("zstd", message, { offset });
+}
+
 /**
- * Walks the headers of the frame at `offset`: magic, frame header, blocks, checksum.
+ * Reads the frame header at `offset`; {@linkcode ZSTD_MAX_HEADER} bytes are always enough.
  *
- * @returns what the headers say; the content itself is not decoded
- * @throws {FormatError} `Unknown frame descriptor` or `incomplete frame`
+ * @throws {FormatError} `Unknown frame descriptor`, `incomplete frame`, or for a window above 2^27
  */
-export function zstdFrame(bytes: Uint8Array, offset = 0): ZstdFrame {
+export function zstdFrameHeader(bytes: Uint8Array, offset = 0): ZstdFrameHeader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const end = bytes.length;
-  const fail = (message: string, at: number) => new FormatError("zstd", message, { offset: at });
-  if (end - offset < MAGIC_SIZE) throw fail("incomplete frame", offset);
+  if (end - offset < MAGIC_SIZE) throw fault("incomplete frame", offset);
   const magic = view.getUint32(offset, true);
   if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC) {
-    if (end - offset < SKIPPABLE_HEADER) throw fail("incomplete frame", offset);
-    const length = SKIPPABLE_HEADER + view.getUint32(offset + MAGIC_SIZE, true);
-    if (length > end - offset) throw fail("incomplete frame", offset);
-    return { length, skippable: true, window: 0 };
+    if (end - offset < SKIPPABLE_HEADER) throw fault("incomplete frame", offset);
+    const skip = view.getUint32(offset + MAGIC_SIZE, true);
+    return { length: SKIPPABLE_HEADER, window: 0, trailer: 0, skip };
   }
-  if (magic !== FRAME_MAGIC) throw fail("Unknown frame descriptor", offset);
+  if (magic !== FRAME_MAGIC) throw fault("Unknown frame descriptor", offset);
   let at = offset + MAGIC_SIZE;
-  if (at >= end) throw fail("incomplete frame", offset);
+  if (at >= end) throw fault("incomplete frame", offset);
   const descriptor = bytes[at++]!;
   const single = (descriptor & 0x20) !== 0;
-  if ((descriptor & 0x08) !== 0) throw fail("Unsupported frame parameter", offset);
+  if ((descriptor & 0x08) !== 0) throw fault("Unsupported frame parameter", offset);
   const sizeField = CONTENT_SIZE_FIELD[descriptor >> 6]! || (single ? 1 : 0);
   const windowAt = at;
   if (!single) at += 1;
   at += DICTIONARY_FIELD[descriptor & 3]!;
   const sizeAt = at;
   at += sizeField;
-  if (at > end) throw fail("incomplete frame", offset);
+  if (at > end) throw fault("incomplete frame", offset);
   let window: number;
   if (single) {
     window = sizeField === 1
@@ -125,19 +140,47 @@ export function zstdFrame(bytes: Uint8Array, offset = 0): ZstdFrame {
     const base = 2 ** (10 + (bytes[windowAt]! >> 3));
     window = base + base / 8 * (bytes[windowAt]! & 7);
   }
-  for (;;) {
-    if (end - at < BLOCK_HEADER) throw fail("incomplete frame", offset);
-    const header = bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16;
-    const type = (header >> 1) & 3;
-    const size = header >> 3;
-    if (type === BLOCK_RESERVED) throw fail("Data corruption detected", at);
-    at += BLOCK_HEADER + (type === BLOCK_RLE ? 1 : size);
-    if (at > end) throw fail("incomplete frame", offset);
-    if ((header & 1) !== 0) break;
+  if (window > MAX_WINDOW) throw fault("Frame requires too much memory for decoding", offset);
+  const trailer = (descriptor & 0x04) !== 0 ? CHECKSUM_SIZE : 0;
+  return { length: at - offset, window, trailer, skip: undefined };
+}
+
+/** Size of the header of every block. */
+export const ZSTD_BLOCK_HEADER = 3;
+
+/**
+ * Reads the block header at `offset`.
+ *
+ * @returns bytes of the block behind its header, and whether it is the frame's last
+ */
+export function zstdBlock(bytes: Uint8Array, offset = 0): { length: number; last: boolean } {
+  const header = bytes[offset]! | bytes[offset + 1]! << 8 | bytes[offset + 2]! << 16;
+  const type = (header >> 1) & 3;
+  if (type === BLOCK_RESERVED) throw fault("Data corruption detected", offset);
+  return { length: type === BLOCK_RLE ? 1 : header >> 3, last: (header & 1) !== 0 };
+}
+
+/**
+ * Walks the headers of the frame at `offset`: magic, frame header, blocks, checksum.
+ *
+ * @returns what the headers say; the content itself is not decoded
+ * @throws {FormatError} `Unknown frame descriptor` or `incomplete frame`
+ */
+export function zstdFrame(bytes: Uint8Array, offset = 0): ZstdFrame {
+  const end = bytes.length;
+  const header = zstdFrameHeader(bytes, offset);
+  let at = offset + header.length;
+  if (header.skip !== undefined) at += header.skip;
+  for (let last = header.skip !== undefined; !last;) {
+    if (end - at < ZSTD_BLOCK_HEADER) throw fault("incomplete frame", offset);
+    const block = zstdBlock(bytes, at);
+    at += ZSTD_BLOCK_HEADER + block.length;
+    if (at > end) throw fault("incomplete frame", offset);
+    last = block.last;
   }
-  if ((descriptor & 0x04) !== 0) at += CHECKSUM_SIZE;
-  if (at > end) throw fail("incomplete frame", offset);
-  return { length: at - offset, skippable: false, window };
+  at += header.trailer;
+  if (at > end) throw fault("incomplete frame", offset);
+  return { length: at - offset, skippable: header.skip !== undefined, window: header.window };
 }
 
 /**
@@ -173,9 +216,6 @@ export function* zstdPieces(
   do {
     const frame = zstdFrame(section, offset);
     if (!frame.skippable) {
-      if (frame.window > MAX_WINDOW) {
-        throw new FormatError("zstd", "Frame requires too much memory for decoding", { offset });
-      }
       for (const piece of decompressor.frame(section.subarray(offset, offset + frame.length))) {
         total += piece.length;
         if (total > options.limit) {
