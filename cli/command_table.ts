@@ -1,0 +1,97 @@
+/**
+ * Every command by name, with the line the help list shows and the module to load. Kept by hand so
+ * that help and completion of names load no command, and a command loads only itself; a test
+ * compares it with the declarations.
+ *
+ * @module
+ */
+import type { CommandModule } from "./declare.ts";
+
+/** A command's place in the table. */
+export interface CommandEntry {
+  /** Its words, for example `oci pull`. */
+  readonly name: string;
+  /** The line in the help list. */
+  readonly summary: string;
+  /** Other names for it. */
+  readonly aliases?: readonly string[];
+  /** Not shown in help. */
+  readonly hidden?: boolean;
+  /** Loads its module. */
+  readonly load: () => Promise<CommandModule>;
+}
+
+/** A word that stands for a group of commands. */
+export interface GroupEntry {
+  /** The word. */
+  readonly name: string;
+  /** The line in the help list. */
+  readonly summary: string;
+}
+
+/** The groups. */
+export const GROUPS: readonly GroupEntry[] = [
+  { name: "oci", summary: "Commands for dealing with OCI images and layers" },
+];
+
+/** The commands, in the order the help shows them. */
+export const COMMANDS: readonly CommandEntry[] = [
+  {
+    name: "init",
+    summary: "Initialize a new composefs repository with a metadata file",
+    load: () => import("./commands/init.ts"),
+  },
+  {
+    name: "transaction",
+    summary: "Take a lock on the repository that prevents garbage collection",
+    load: () => import("./commands/transaction.ts"),
+  },
+  {
+    name: "cat",
+    summary: "Reconstitutes a split stream and writes it to stdout",
+    load: () => import("./commands/cat.ts"),
+  },
+  {
+    name: "gc",
+    summary: "Perform garbage collection",
+    load: () => import("./commands/gc.ts"),
+  },
+  {
+    name: "import-image",
+    summary: "Imports a composefs image from standard input",
+    load: () => import("./commands/import_image.ts"),
+  },
+  {
+    name: "images",
+    summary: "List all named image references in the repository",
+    aliases: ["list-images"],
+    load: () => import("./commands/images.ts"),
+  },
+  {
+    name: "image-objects",
+    summary: "Lists all object IDs referenced by an image",
+    load: () => import("./commands/image_objects.ts"),
+  },
+  {
+    name: "fsck",
+    summary: "Check repository integrity",
+    load: () => import("./commands/fsck.ts"),
+  },
+];
+
+/**
+ * Finds the entry that words name.
+ *
+ * @param words Command words, for example `["oci", "pull"]`.
+ */
+export function findCommand(words: readonly string[]): CommandEntry | undefined {
+  const group = GROUPS.some(({ name }) => name === words[0]) ? words[0] : undefined;
+  const last = group === undefined ? words[0] : words[1];
+  if (last === undefined) return undefined;
+  const prefix = group === undefined ? "" : `${group} `;
+  return COMMANDS.find(({ name, aliases }) =>
+    name === prefix + last ||
+    (name.startsWith(prefix) && (name.includes(" ") === (group !== undefined)) &&
+      aliases?.includes(last) === true)
+  );
+}

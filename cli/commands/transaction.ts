@@ -1,0 +1,54 @@
+import type { CommandUnknownOpts } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { openRepository } from "../open_repository.ts";
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+
+/** Waits for the interrupt key or a request to end. */
+async function untilSignal(): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const listener = () => resolve();
+  for (const signal of SIGNALS) Deno.addSignalListener(signal, listener);
+  // A pending promise alone does not keep the process.
+  const alive = setInterval(() => {}, 2 ** 30);
+  await promise;
+  clearInterval(alive);
+  for (const signal of SIGNALS) Deno.removeSignalListener(signal, listener);
+}
+
+/** Runs a command with our terminal and passes on how it ended. */
+async function runChild([program, ...args]: readonly string[]): Promise<number> {
+  const child = new Deno.Command(program!, { args }).spawn();
+  // The interrupt key reaches the child by itself; we stay to hold the lock and to tell its end.
+  const ignore = () => {};
+  const forward = () => child.kill("SIGTERM");
+  Deno.addSignalListener("SIGINT", ignore);
+  Deno.addSignalListener("SIGTERM", forward);
+  try {
+    const status = await child.status;
+    return status.code;
+  } finally {
+    Deno.removeSignalListener("SIGINT", ignore);
+    Deno.removeSignalListener("SIGTERM", forward);
+  }
+}
+
+/** Declares `transaction`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("transaction")
+    .description(
+      "Take a transaction lock on the repository. This prevents garbage collection from occurring.\n\n" +
+        "Without a command it is held until a signal ends the program; with one, until that ends,\n" +
+        "and its exit code is ours.",
+    )
+    .argument("[COMMAND...]", "Command to run under the lock, after --")
+    .action(async (words) => {
+      using _repository = openRepository(context);
+      if (words.length === 0) await untilSignal();
+      else context.exitCode = await runChild(words);
+    });
+  return withNotes(declared, {
+    examples: ["cfs transaction -- sh -c 'cfs images; cfs fsck'", "cfs --repo r transaction"],
+  });
+}

@@ -1,0 +1,72 @@
+/**
+ * What every command works with: its outputs, the global options, warnings and progress.
+ *
+ * @module
+ */
+import type { ProgressEvent, ProgressSink } from "../lib/base/mod.ts";
+import type { GlobalOptions } from "./globals.ts";
+import { type ByteSink, Output } from "./output.ts";
+
+/** Drawing of progress; disposing of it removes the bars. */
+export interface ProgressDisplay extends Disposable {
+  /** Receives the events. */
+  readonly sink: ProgressSink;
+}
+
+/** What every command works with. */
+export class Context {
+  /** Name the program was called by. */
+  readonly programName: string;
+  /** Results go here and nothing else. */
+  readonly stdout: Output;
+  /** Everything else. */
+  readonly stderr: Output;
+  /** The global options; filled in before the command's action runs. */
+  globals: GlobalOptions = {};
+  /** Exit code when nothing is thrown. */
+  exitCode = 0;
+  /** Usage line of the command that was called, once it is known. */
+  usage: string | undefined;
+
+  /**
+   * Starts without global options.
+   *
+   * @param options Name of the program and its outputs.
+   */
+  constructor(options: { programName: string; stdout: ByteSink; stderr: ByteSink }) {
+    this.programName = options.programName;
+    this.stdout = new Output(options.stdout);
+    this.stderr = new Output(options.stderr);
+  }
+
+  /**
+   * Shows a warning on standard error, unless `--quiet` is given.
+   *
+   * @param text One line.
+   */
+  warn(text: string): void {
+    if (this.globals.quiet) return;
+    this.stderr.line(`warning: ${text}`);
+    this.stderr.flush();
+  }
+
+  /**
+   * Starts showing progress in the way asked for.
+   *
+   * @returns The display, to be disposed of when the work is done.
+   */
+  async progress(): Promise<ProgressDisplay> {
+    const mode = this.globals.progress ?? "auto";
+    const asked = this.globals.progress !== undefined;
+    const bars = mode === "auto" && this.stderr.isTerminal;
+    if (mode === "none" || (mode === "auto" && !bars) || (this.globals.quiet && !asked)) {
+      return { sink: (event) => this.#warningOnly(event), [Symbol.dispose]() {} };
+    }
+    const { progressDisplay } = await import("./progress.ts");
+    return progressDisplay(mode, this.stderr);
+  }
+
+  #warningOnly(event: ProgressEvent): void {
+    if (event.type === "warning") this.warn(event.text);
+  }
+}

@@ -1,0 +1,58 @@
+/** Advice by what the chain of messages says; the first that fits is shown. */
+const HINTS: readonly (readonly [RegExp, (program: string) => string])[] = [
+  [
+    /image not found/i,
+    (program) => `"${program} images" lists the image names, "refs/a/b" is one with a slash`,
+  ],
+  [
+    /OCI reference not found/,
+    (program) => `"${program} oci images" lists the tags, "@sha256:…" names a manifest`,
+  ],
+  [
+    /No composefs EROFS image linked/i,
+    (program) => `"${program} oci pull" of the same image makes it`,
+  ],
+  [
+    /meta\.json not found|no meta\.json in/,
+    (program) => `"${program} init PATH" makes a repository, --repo names another one`,
+  ],
+  [
+    /^opening repository /,
+    (program) => `--repo, --user or --system choose the repository, "${program} init" makes one`,
+  ],
+  [
+    /not initialized with fs-verity/,
+    (program) => `"${program} init" on a file system with fs-verity makes one that is`,
+  ],
+  [
+    /does not support fs-verity/,
+    (program) =>
+      `"${program} init --insecure" makes a repository without fs-verity, for tests and tmpfs`,
+  ],
+  [
+    /(fsopen|fsmount|unshare|umount2|mount)[^:]*: Operation not permitted/,
+    () => "mounting needs root (CAP_SYS_ADMIN)",
+  ],
+  [/Read-only file system|read-only file system/, () => "writing needs a writable repository"],
+  [/No space left on device/, (program) => `"${program} gc" frees what nothing refers to`],
+  [
+    /(digest|verity content) mismatch/i,
+    (program) => `"${program} fsck" names each damaged object, pulling the image again repairs it`,
+  ],
+];
+
+/**
+ * Advice for a failure, when there is some.
+ *
+ * @param error What was thrown.
+ * @param programName Name the program was called by.
+ * @returns One line, or undefined.
+ */
+export function hintFor(error: unknown, programName: string): string | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const message = at.message;
+    const found = HINTS.find(([pattern]) => pattern.test(message));
+    if (found !== undefined) return found[1](programName);
+  }
+  return undefined;
+}

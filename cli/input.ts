@@ -1,0 +1,37 @@
+import { FormatError } from "../lib/base/mod.ts";
+
+/** Where bytes come from; `Deno.stdin` is such a source. */
+export interface ByteSource {
+  /** Reads some bytes and returns how many, null at the end. */
+  readSync(buffer: Uint8Array): number | null;
+}
+
+const FIRST_BUFFER = 1 << 16;
+
+/**
+ * Reads everything up to a limit.
+ *
+ * @param source Where from.
+ * @param options `limit`: most bytes that are accepted.
+ * @throws {FormatError} when there is more
+ */
+export function readInput(
+  source: ByteSource,
+  options: { limit: number },
+): Uint8Array<ArrayBuffer> {
+  let buffer = new Uint8Array(FIRST_BUFFER);
+  let length = 0;
+  for (;;) {
+    if (length === buffer.length) {
+      const bigger = new Uint8Array(buffer.length * 2);
+      bigger.set(buffer);
+      buffer = bigger;
+    }
+    const count = source.readSync(buffer.subarray(length));
+    if (count === null) return buffer.subarray(0, length);
+    length += count;
+    if (length > options.limit) {
+      throw new FormatError("input", `Standard input has more than ${options.limit} bytes`);
+    }
+  }
+}

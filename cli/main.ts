@@ -1,0 +1,75 @@
+/**
+ * The command line program `cfs`. This file is only the way in: what a call does not need is not
+ * loaded.
+ *
+ * @example Ask for the version
+ * ```ts
+ * import { main } from "./main.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const written: Uint8Array[] = [];
+ * const stdout = { writeSync: (b: Uint8Array) => written.push(b.slice()) && b.length, isTerminal: () => false };
+ * assert.equal(await main(["--version"], { programName: "cfs", stdout }), 0);
+ * assert.match(new TextDecoder().decode(written[0]), /^cfs \d/);
+ * ```
+ *
+ * @module
+ */
+import { EXIT } from "./exit_codes.ts";
+import { VERSION } from "./version.ts";
+
+/** Where the program's output goes. */
+export interface OutputSink {
+  /** Writes some of the bytes and returns how many. */
+  writeSync(bytes: Uint8Array): number;
+  /** Whether a person is reading. */
+  isTerminal(): boolean;
+}
+
+/** How to call the program from other code. */
+export interface MainOptions {
+  /** Name it is called by; some names make it another tool. @default "cfs" */
+  programName?: string;
+  /** Standard output. @default Deno.stdout */
+  stdout?: OutputSink;
+  /** Standard error. @default Deno.stderr */
+  stderr?: OutputSink;
+}
+
+/**
+ * Runs the program.
+ *
+ * @param args Its arguments, without its name.
+ * @param options Name and outputs.
+ * @returns The exit code: 0 done, 1 failed, 2 usage.
+ */
+export async function main(args: readonly string[], options: MainOptions = {}): Promise<number> {
+  const { programName = "cfs", stdout = Deno.stdout, stderr = Deno.stderr } = options;
+  if (args.length === 1 && (args[0] === "--version" || args[0] === "-V")) {
+    // Most scripts that call this only want to know whether it is there.
+    if (programName === "cfs") {
+      stdout.writeSync(new TextEncoder().encode(`${programName} ${VERSION}\n`));
+      return EXIT.ok;
+    }
+  }
+  const { run } = await import("./run.ts");
+  return await run(args, { programName, stdout, stderr });
+}
+
+/** Name of the program as the caller spelled it, when that is a name of ours. */
+function calledAs(): string {
+  let argv0: string;
+  try {
+    argv0 = Deno.readTextFileSync("/proc/self/cmdline").split("\0")[0]!;
+  } catch (error) {
+    // Without /proc nothing but the usual name is possible.
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) {
+      return "cfs";
+    }
+    throw error;
+  }
+  const name = argv0.slice(argv0.lastIndexOf("/") + 1);
+  return /^(mkcomposefs|composefs-info|composefs-dump|mount\.composefs)$/.test(name) ? name : "cfs";
+}
+
+if (import.meta.main) Deno.exit(await main(Deno.args, { programName: calledAs() }));

@@ -1,0 +1,148 @@
+/**
+ * Putting the program together for one call: the global options, and either the one command that is
+ * meant or, for help and for wrong words, all names.
+ *
+ * @module
+ */
+import { type CommandEntry, COMMANDS, findCommand, GROUPS } from "./command_table.ts";
+import type { CommandUnknownOpts } from "./commander.ts";
+import type { Context } from "./context.ts";
+import { newCommand, withNotes } from "./declare.ts";
+import { addGlobalOptions, GLOBAL_VALUE_FLAGS } from "./globals.ts";
+import { usageOf } from "./usage.ts";
+import { VERSION } from "./version.ts";
+
+/** Columns of help texts. */
+const HELP_WIDTH = 100;
+
+/** The command's words in the arguments, and where they end. */
+export interface Located {
+  /** Up to two words. */
+  readonly words: readonly string[];
+  /** Index of the argument after the last word. */
+  readonly end: number;
+}
+
+/**
+ * Finds the command's words among the global options.
+ *
+ * @param args Arguments of the program.
+ */
+export function locateCommand(args: readonly string[]): Located {
+  const words: string[] = [];
+  let i = 0;
+  for (; i < args.length; i++) {
+    const arg = args[i]!;
+    if (arg === "--") break;
+    if (arg.startsWith("-") && arg !== "-") {
+      if (GLOBAL_VALUE_FLAGS.has(arg)) i++;
+      continue;
+    }
+    words.push(arg);
+    if (words.length === 2 || !GROUPS.some(({ name }) => name === arg)) {
+      return { words, end: i + 1 };
+    }
+  }
+  return { words, end: i };
+}
+
+/** A program ready to parse. */
+export interface Program {
+  /** The program. */
+  readonly program: CommandUnknownOpts;
+  /** The command or group that errors are about. */
+  readonly target: CommandUnknownOpts;
+}
+
+function lastWord(entry: CommandEntry): string {
+  return entry.name.slice(entry.name.lastIndexOf(" ") + 1);
+}
+
+function addStubs(parent: CommandUnknownOpts, prefix: string): void {
+  for (const entry of COMMANDS) {
+    const group = entry.name.includes(" ") ? entry.name.split(" ")[0]! + " " : "";
+    if (group !== prefix || parent.commands.some((c) => c.name() === lastWord(entry))) continue;
+    const stub = newCommand(lastWord(entry)).summary(entry.summary).description(entry.summary);
+    parent.addCommand(stub, { hidden: entry.hidden ?? false });
+  }
+}
+
+/** Errors are thrown and texts go to our outputs, for a command and all below it. */
+function prepare(command: CommandUnknownOpts, context: Context): void {
+  command.exitOverride();
+  command.helpOption("-h, --help", "Print help");
+  command.helpCommand(false);
+  command.configureOutput({
+    writeOut: (text) => context.stdout.write(text),
+    writeErr: (text) => context.stderr.write(text),
+    // Errors are thrown as well, and shown by us.
+    outputError: () => {},
+    getOutHelpWidth: () => HELP_WIDTH,
+    getErrHelpWidth: () => HELP_WIDTH,
+  });
+  command.configureHelp({ commandUsage: usageOf, showGlobalOptions: false });
+  for (const below of command.commands) prepare(below, context);
+}
+
+/**
+ * Declares one command with the options every command has.
+ *
+ * @param entry Its place in the table.
+ * @param context What its action works with.
+ */
+export async function declareCommand(
+  entry: CommandEntry,
+  context: Context,
+): Promise<CommandUnknownOpts> {
+  const module = await entry.load();
+  const command = module.command(context);
+  if (entry.aliases !== undefined) command.aliases(entry.aliases);
+  addGlobalOptions(command, { hidden: true });
+  return command;
+}
+
+function newGroup(group: { name: string; summary: string }): CommandUnknownOpts {
+  return newCommand(group.name).summary(group.summary).description(group.summary)
+    .enablePositionalOptions();
+}
+
+/**
+ * Puts the program together.
+ *
+ * @param args Arguments of the program; only the command's words matter.
+ * @param context What the command's action works with.
+ */
+export async function buildProgram(args: readonly string[], context: Context): Promise<Program> {
+  const { words } = locateCommand(args);
+  const entry = findCommand(words);
+  const program: CommandUnknownOpts = newCommand(context.programName)
+    .description("Build, check and mount composefs images and their repositories")
+    .version(`${context.programName} ${VERSION}`, "-V, --version", "Print version")
+    .enablePositionalOptions();
+  withNotes(program, {
+    examples: [
+      "cfs --repo /tmp/r init --insecure",
+      "cfs --repo /tmp/r oci pull oci:layout:latest myimage",
+      "cfs --repo /tmp/r oci images",
+    ],
+  });
+  addGlobalOptions(program, { hidden: false });
+  let target = program;
+  const wantedGroup = GROUPS.find(({ name }) => name === words[0]);
+  if (entry !== undefined) {
+    const parent = wantedGroup === undefined ? program : newGroup(wantedGroup);
+    if (parent !== program) program.addCommand(parent);
+    target = await declareCommand(entry, context);
+    parent.addCommand(target);
+  } else {
+    addStubs(program, "");
+    for (const group of GROUPS) {
+      const command = newGroup(group);
+      program.addCommand(command);
+      addStubs(command, `${group.name} `);
+      if (group === wantedGroup) target = command;
+    }
+  }
+  prepare(program, context);
+  return { program, target };
+}

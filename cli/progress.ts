@@ -1,0 +1,90 @@
+/**
+ * Progress on standard error: bars for people, lines for logs, JSON lines for scripts.
+ *
+ * @module
+ */
+import type { ProgressEvent } from "../lib/base/mod.ts";
+import type { ProgressDisplay } from "./context.ts";
+import type { ProgressMode } from "./globals.ts";
+import type { Output } from "./output.ts";
+import type { ProgressBars } from "./progress_bars.ts";
+import { formatSize } from "./size.ts";
+
+/** One JSON object a line, exactly the events. */
+function jsonDisplay(stderr: Output): ProgressDisplay {
+  return {
+    sink(event) {
+      stderr.line(JSON.stringify(event));
+      stderr.flush();
+    },
+    [Symbol.dispose]() {},
+  };
+}
+
+/** The line for an event that is worth one; running counts are not. */
+function plainLine(event: ProgressEvent): string | undefined {
+  switch (event.type) {
+    case "started":
+      return event.total === undefined
+        ? `${event.id}: started`
+        : `${event.id}: started, ${amount(event.total, event.unit)}`;
+    case "progress":
+      return undefined;
+    case "skipped":
+      return `${event.id}: skipped`;
+    case "done":
+      return `${event.id}: done, ${formatSize(event.transferred)}`;
+    case "message":
+      return event.text;
+    case "warning":
+      return `warning: ${event.text}`;
+  }
+}
+
+function amount(count: number, unit: "bytes" | "objects"): string {
+  return unit === "bytes" ? formatSize(count) : `${count} objects`;
+}
+
+function plainDisplay(stderr: Output): ProgressDisplay {
+  return {
+    sink(event) {
+      const line = plainLine(event);
+      if (line === undefined) return;
+      stderr.line(line);
+      stderr.flush();
+    },
+    [Symbol.dispose]() {},
+  };
+}
+
+/** Loads the bars when the first event comes: small commands end before there is one. */
+function barDisplay(stderr: Output, bars: ProgressBars): ProgressDisplay {
+  return {
+    sink(event) {
+      if (event.type === "message" || event.type === "warning") {
+        bars.clear();
+        stderr.line(plainLine(event)!);
+        stderr.flush();
+      } else bars.show(event);
+    },
+    [Symbol.dispose]() {
+      bars.stop();
+    },
+  };
+}
+
+/**
+ * Starts showing progress.
+ *
+ * @param mode How; `auto` is bars.
+ * @param stderr Where.
+ */
+export async function progressDisplay(
+  mode: ProgressMode,
+  stderr: Output,
+): Promise<ProgressDisplay> {
+  if (mode === "json") return jsonDisplay(stderr);
+  if (mode === "plain") return plainDisplay(stderr);
+  const { ProgressBars } = await import("./progress_bars.ts");
+  return barDisplay(stderr, new ProgressBars());
+}

@@ -1,0 +1,105 @@
+/**
+ * One call of the program, from its arguments to its exit code.
+ *
+ * @module
+ */
+import { CommanderError } from "./commander.ts";
+import { Context } from "./context.ts";
+import { reportError } from "./errors.ts";
+import { EXIT } from "./exit_codes.ts";
+import { resolveGlobals } from "./globals.ts";
+import { type ByteSink, ClosedPipeError, type Output } from "./output.ts";
+import { buildProgram, locateCommand } from "./program.ts";
+import { findTool } from "./tools.ts";
+import { usageError, usageOf } from "./usage.ts";
+
+/** How to run. */
+export interface RunOptions {
+  /** Name the program was called by. */
+  programName: string;
+  /** Standard output. */
+  stdout: ByteSink;
+  /** Standard error. */
+  stderr: ByteSink;
+}
+
+/** `help WORDS` means `WORDS --help`. */
+function withoutHelpWord(args: readonly string[]): readonly string[] {
+  const { words, end } = locateCommand(args);
+  if (words[0] === "help") return [...args.slice(0, end - 1), ...args.slice(end), "--help"];
+  if (words[1] === "help") return [...args.slice(0, end - 1), ...args.slice(end), "--help"];
+  return args;
+}
+
+/** Runs a command and leaves its exit code in the context. */
+async function runCommand(args: readonly string[], context: Context): Promise<void> {
+  const { program, target } = await buildProgram(args, context);
+  context.usage = usageOf(target);
+  program.hook("preAction", (_, action) => {
+    context.globals = resolveGlobals(program.opts(), action.opts());
+  });
+  try {
+    await program.parseAsync(args, { from: "user" });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return;
+    if (error.code === "commander.help") {
+      context.exitCode = EXIT.usage;
+      return;
+    }
+    throw usageError(error);
+  }
+}
+
+/** Writes what is pending; a reader that has gone is no failure. */
+function flushQuietly(output: Output): void {
+  try {
+    output.flush();
+  } catch (error) {
+    // Nobody reads any more, so there is nobody to tell.
+    if (!(error instanceof ClosedPipeError)) throw error;
+  }
+}
+
+/**
+ * Runs the program.
+ *
+ * @param args Its arguments, without its name.
+ * @param options Name and outputs.
+ * @returns The exit code.
+ */
+export async function run(args: readonly string[], options: RunOptions): Promise<number> {
+  const context = new Context(options);
+  try {
+    const tool = await findTool(options.programName, args);
+    if (tool !== undefined) {
+      context.exitCode = await tool.run(context);
+    } else {
+      const completion = Deno.env.get("COMPLETE");
+      if (completion) {
+        const { answerCompletion } = await import("./complete_env.ts");
+        context.exitCode = await answerCompletion(completion, args, context);
+      } else {
+        await runCommand(withoutHelpWord(args), context);
+      }
+    }
+    context.stdout.flush();
+    flushQuietly(context.stderr);
+    return context.exitCode;
+  } catch (error) {
+    if (error instanceof ClosedPipeError) return EXIT.ok;
+    flushQuietly(context.stdout);
+    try {
+      return reportError(error, {
+        stderr: context.stderr,
+        programName: context.programName,
+        debug: context.globals.debug ?? args.includes("--debug"),
+        ...(context.usage === undefined ? {} : { usage: `Usage: ${context.usage}` }),
+      });
+    } catch (failure) {
+      // Standard error is closed: the exit code alone has to tell.
+      if (failure instanceof ClosedPipeError) return EXIT.failed;
+      throw failure;
+    }
+  }
+}
