@@ -4,10 +4,11 @@
  * @module
  */
 import type { Algorithm, ByteString, ObjectId } from "../../lib/base/mod.ts";
-import { nodeHash, nodeZstd, toByteString } from "../../lib/base/mod.ts";
+import { ALGORITHMS, nodeHash, nodeZstd, toByteString } from "../../lib/base/mod.ts";
 import { objectIdOf } from "../../lib/fsverity/mod.ts";
 import { CONTENT_TYPE, openSplitstream, SplitstreamWriter } from "../../lib/splitstream/mod.ts";
-import { type TarEntry, TarSplitter } from "../../lib/tar/mod.ts";
+import { readLayerEntries, type TarEntry, TarSplitter } from "../../lib/tar/mod.ts";
+import type { Directory, FileTree, Leaf, Node } from "../../lib/tree/mod.ts";
 
 /** A layer in memory. */
 export interface MemoryLayer {
@@ -134,7 +135,7 @@ const FILE_TYPE = {
 } as const;
 
 /** An entry as a dumpfile line, written independently of the product's formatter. */
-export function dumpLine({ path, stat, item }: TarEntry): string {
+export function dumpLine({ path, stat, item }: TarEntry, nlink = 1): string {
   if (item.type === "hardlink") {
     return `${field(path)} 0 @120000 - - - - 0.0 ${field(item.target)} - -`;
   }
@@ -157,6 +158,51 @@ export function dumpLine({ path, stat, item }: TarEntry): string {
   const xattrs = [...stat.xattrs].sort((a, b) => a[0] < b[0] ? -1 : 1)
     .map(([name, value]) => ` ${escape(name, "=")}=${escape(value, "=")}`).join("");
   const mode = (FILE_TYPE[item.type] | stat.mode).toString(8);
-  return `${field(path)} ${size} ${mode} 1 ${stat.uid} ${stat.gid} ${rdev} ` +
+  return `${field(path)} ${size} ${mode} ${nlink} ${stat.uid} ${stat.gid} ${rdev} ` +
     `${stat.mtimeSec}.${nsec} ${payload} ${content} ${digest}${xattrs}`;
+}
+
+/** A tree as dumpfile text, written independently of the product's formatter. */
+export function dumpTree({ root }: FileTree): string {
+  const links = new Map<Leaf, number>();
+  const count = (directory: Directory): void => {
+    for (const node of directory.entries.values()) {
+      if (node.kind === "directory") count(node);
+      else links.set(node, (links.get(node) ?? 0) + 1);
+    }
+  };
+  count(root);
+  const first = new Map<Leaf, ByteString>();
+  let text = "";
+  const visit = (path: ByteString, node: Node): void => {
+    const { stat } = node;
+    const shown = path === "" ? "/" : path;
+    if (node.kind === "directory") {
+      const children = node.sorted();
+      const nlink = 2 + children.filter(([, child]) => child.kind === "directory").length;
+      text += dumpLine({ path: shown, stat, item: { type: "directory" } }, nlink) + "\n";
+      for (const [name, child] of children) visit(`${path}/${name}`, child);
+      return;
+    }
+    const target = first.get(node);
+    if (target === undefined) {
+      first.set(node, path);
+      text += dumpLine({ path, stat, item: node.content }, links.get(node)) + "\n";
+    } else text += dumpLine({ path, stat, item: { type: "hardlink", target } }) + "\n";
+  };
+  visit("", root);
+  return text;
+}
+
+/** The regular files of a tar stream by path. */
+export function tarFiles(tar: Uint8Array): Map<ByteString, Uint8Array> {
+  const algorithm = ALGORITHMS.sha256;
+  const layer = importLayer(tar, { algorithm });
+  const stream = openSplitstream(layer.file, { algorithm, codec: nodeZstd });
+  const files = new Map<ByteString, Uint8Array>();
+  for (const { path, item } of readLayerEntries(stream)) {
+    if (item.type === "inline") files.set(path, item.data);
+    else if (item.type === "external") files.set(path, layer.objects.get(item.digest)!);
+  }
+  return files;
 }
