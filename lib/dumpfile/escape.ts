@@ -96,8 +96,8 @@ function escapeAll(bytes: ByteString): string {
   return out;
 }
 
-/** Escapes bytes without regard to what field they stand in. */
-function escapeText(bytes: ByteString): string {
+/** Escapes bytes that are only a part of a field, such as one name of a path. */
+export function escapeText(bytes: ByteString): string {
   return NEEDS_ESCAPE.test(bytes) ? escapeAll(bytes) : bytes;
 }
 
