@@ -9,11 +9,7 @@ import type { CommandUnknownOpts } from "./commander.ts";
 import type { Context } from "./context.ts";
 import { newCommand, withNotes } from "./declare.ts";
 import { addGlobalOptions, GLOBAL_VALUE_FLAGS } from "./globals.ts";
-import { usageOf } from "./usage.ts";
 import { VERSION } from "./version.ts";
-
-/** Columns of help texts. */
-const HELP_WIDTH = 100;
 
 /** The command's words in the arguments, and where they end. */
 export interface Located {
@@ -65,23 +61,6 @@ function addStubs(parent: CommandUnknownOpts, prefix: string): void {
     const stub = newCommand(lastWord(entry)).summary(entry.summary).description(entry.summary);
     parent.addCommand(stub, { hidden: entry.hidden ?? false });
   }
-}
-
-/** Errors are thrown and texts go to our outputs, for a command and all below it. */
-function prepare(command: CommandUnknownOpts, context: Context): void {
-  command.exitOverride();
-  command.helpOption("-h, --help", "Print help");
-  command.helpCommand(false);
-  command.configureOutput({
-    writeOut: (text) => context.stdout.write(text),
-    writeErr: (text) => context.stderr.write(text),
-    // Errors are thrown as well, and shown by us.
-    outputError: () => {},
-    getOutHelpWidth: () => HELP_WIDTH,
-    getErrHelpWidth: () => HELP_WIDTH,
-  });
-  command.configureHelp({ commandUsage: usageOf, showGlobalOptions: false });
-  for (const below of command.commands) prepare(below, context);
 }
 
 /**
@@ -143,6 +122,5 @@ export async function buildProgram(args: readonly string[], context: Context): P
       if (group === wantedGroup) target = command;
     }
   }
-  prepare(program, context);
   return { program, target };
 }

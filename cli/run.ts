@@ -3,15 +3,14 @@
  *
  * @module
  */
-import { CommanderError } from "./commander.ts";
 import { Context } from "./context.ts";
 import { reportError } from "./errors.ts";
 import { EXIT } from "./exit_codes.ts";
 import { resolveGlobals } from "./globals.ts";
 import { type ByteSink, ClosedPipeError, type Output } from "./output.ts";
+import { parseArgs } from "./parse.ts";
 import { buildProgram, locateCommand } from "./program.ts";
 import { findTool } from "./tools.ts";
-import { usageError, usageOf } from "./usage.ts";
 
 /** How to run. */
 export interface RunOptions {
@@ -34,21 +33,10 @@ function withoutHelpWord(args: readonly string[]): readonly string[] {
 /** Runs a command and leaves its exit code in the context. */
 async function runCommand(args: readonly string[], context: Context): Promise<void> {
   const { program, target } = await buildProgram(args, context);
-  context.usage = usageOf(target);
   program.hook("preAction", (_, action) => {
     context.globals = resolveGlobals(program.opts(), action.opts());
   });
-  try {
-    await program.parseAsync(args, { from: "user" });
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.exitCode === 0) return;
-    if (error.code === "commander.help") {
-      context.exitCode = EXIT.usage;
-      return;
-    }
-    throw usageError(error);
-  }
+  await parseArgs(args, { program, target, context });
 }
 
 /** Writes what is pending; a reader that has gone is no failure. */

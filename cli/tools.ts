@@ -17,7 +17,9 @@ export interface ToolModule {
   run(args: readonly string[], context: Context): Promise<number>;
 }
 
-const TOOLS: Readonly<Record<string, () => Promise<ToolModule>>> = {};
+const TOOLS: Readonly<Record<string, () => Promise<ToolModule>>> = {
+  "composefs-info": () => import("./tools/composefs_info.ts"),
+};
 
 /** Names of the tools. */
 export const TOOL_NAMES: readonly string[] = Object.keys(TOOLS);
