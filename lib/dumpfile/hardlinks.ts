@@ -1,5 +1,5 @@
 import type { ByteString } from "../base/mod.ts";
-import { type Directory, Leaf, NO_XATTRS, type TreeNotes } from "../tree/mod.ts";
+import { type Directory, Leaf, NO_XATTRS, type TreeNotes, whiteoutLinkError } from "../tree/mod.ts";
 import { DumpfileError } from "./error.ts";
 import { PathFault, type PathResolver, quotedPath } from "./paths.ts";
 
@@ -30,13 +30,14 @@ export class HardlinkResolver {
    * @param link where the link is, its canonical target and its line, counted from 1
    * @returns the target, or a placeholder that {@linkcode HardlinkResolver.finish} replaces
    * @throws {PathFault} when the target is a directory
+   * @throws {FormatError} when the target is a whiteout
    */
   leafFor(
     link: { directory: Directory; name: ByteString; target: ByteString; line: number },
   ): Leaf {
     const found = this.#find(link.target);
     if (found !== undefined && !this.#pending.has(found.leaf)) {
-      this.#noteOwner(found.leaf, found);
+      this.#linked(found.leaf, found);
       return found.leaf;
     }
     const stat = { mode: 0, uid: 0, gid: 0, mtimeSec: 0n, mtimeNsec: 0, xattrs: NO_XATTRS };
@@ -49,6 +50,7 @@ export class HardlinkResolver {
    * Replaces the placeholders.
    *
    * @throws {DumpfileError} for a target that does not exist, or links that lead to themselves
+   * @throws {FormatError} when a target is a whiteout
    */
   finish(): void {
     const resolved = new Map<Leaf, Leaf>();
@@ -64,7 +66,7 @@ export class HardlinkResolver {
         if (found === undefined) throw fault(link, "Hardlink target not found:");
         const next = this.#pending.get(found.leaf);
         end = next === undefined ? found.leaf : resolved.get(found.leaf);
-        if (next === undefined) this.#noteOwner(found.leaf, found);
+        if (next === undefined) this.#linked(found.leaf, found);
         else if (end === undefined) link = next;
       }
       for (const link of chain) resolved.set(link.placeholder, end);
@@ -91,7 +93,8 @@ export class HardlinkResolver {
   }
 
   /** The first name that is linked to is the one that was written in full. */
-  #noteOwner(leaf: Leaf, at: { directory: Directory; name: ByteString }): void {
+  #linked(leaf: Leaf, at: { directory: Directory; name: ByteString }): void {
+    if (leaf.isWhiteout) throw whiteoutLinkError();
     if (this.#notes === undefined) return;
     const notes = this.#notes.get(leaf) ?? {};
     if (notes.ownerDirectory !== undefined) return;

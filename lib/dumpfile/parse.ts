@@ -8,7 +8,6 @@ import {
   NO_XATTRS,
   type Stat,
   type TreeNotes,
-  validateTree,
 } from "../tree/mod.ts";
 import { DumpfileError } from "./error.ts";
 import { EscapeFault, unescapeField } from "./escape.ts";
@@ -161,7 +160,6 @@ export class DumpfileParser {
     this.#hardlinks.finish();
     const tree: FileTree = { root: this.#root };
     if (this.#notes !== undefined) tree.notes = this.#notes;
-    validateTree(tree);
     return tree;
   }
 

@@ -7,16 +7,19 @@ const MAX_LINE = 16 * 1024 * 1024;
 const SEGMENT = 1024 * 1024;
 const NEWLINE = 0x0a;
 
-const decoder = new TextDecoder();
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Receives whole lines: a number of them in `bytes`, and the same as a byte string. */
 export type SegmentSink = (bytes: Uint8Array, text: ByteString) => void;
 
-/** The bytes as a byte string; ASCII, the usual case, is decoded natively. */
+/**
+ * The bytes as a byte string; ASCII, the usual case, is decoded natively. Bytes above 0x7f make the
+ * decoded text shorter or bring in replacement characters, so it need not be looked for.
+ */
 function latin1(bytes: Uint8Array): ByteString {
-  let all = 0;
-  for (let i = 0; i < bytes.length; i++) all |= bytes[i]!;
-  return all < 0x80 ? decoder.decode(bytes) : toByteString(bytes);
+  const text = decoder.decode(bytes);
+  if (text.length === bytes.length && !text.includes("\ufffd")) return text;
+  return toByteString(bytes);
 }
 
 /** Cuts a stream of bytes into segments of whole lines. */

@@ -35,6 +35,15 @@ const STUBS = 256;
 const STUB_MODE = 0o644;
 const SELINUX = "security.selinux";
 
+/** Rows are made for this many inodes or entries at first, and doubled when they are full. */
+const INITIAL_ROWS = 1024;
+
+function doubled<T extends Int32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(old: T): T {
+  const next = new (old.constructor as new (length: number) => T)(old.length * 2);
+  next.set(old);
+  return next;
+}
+
 /**
  * The inodes of an image by number, in depth-first order, and the entries of its directories in
  * columns, so that an entry costs no object.
@@ -43,23 +52,23 @@ export class Inodes {
   /** The node of each inode. */
   readonly nodes: Node[] = [];
   /** {@linkcode KIND} of each. */
-  readonly kinds: number[] = [];
+  kinds: Uint8Array<ArrayBuffer> = new Uint8Array(INITIAL_ROWS);
   /** Type in directory entries of each (`DIRENT_TYPE`). */
-  readonly types: number[] = [];
+  types: Uint8Array<ArrayBuffer> = new Uint8Array(INITIAL_ROWS);
+  /** For directories: 1 if they hold a whiteout that is written as a file. */
+  holdsWhiteout: Uint8Array<ArrayBuffer> = new Uint8Array(INITIAL_ROWS);
   /** Link count of each. */
-  readonly links: number[] = [];
+  links: Int32Array<ArrayBuffer> = new Int32Array(INITIAL_ROWS);
   /** Directory in which each was first met; the root's is itself. */
-  readonly parents: number[] = [];
-  /** For directories: where their entries start in the columns below; else -1. */
-  readonly entryStart: number[] = [];
-  /** For directories: where their entries end; else -1. */
-  readonly entryEnd: number[] = [];
-  /** For directories: whether they hold a whiteout that is written as a file. */
-  readonly holdsWhiteout: boolean[] = [];
+  parents: Int32Array<ArrayBuffer> = new Int32Array(INITIAL_ROWS);
+  /** For directories: where their entries start in the columns below; 0 for others. */
+  entryStart: Int32Array<ArrayBuffer> = new Int32Array(INITIAL_ROWS);
+  /** For directories: where their entries end; 0 for others, which have none. */
+  entryEnd: Int32Array<ArrayBuffer> = new Int32Array(INITIAL_ROWS);
   /** Names of all entries, with `.` and `..`, each directory's in byte order. */
   readonly names: ByteString[] = [];
   /** Inode of each entry. */
-  readonly targets: number[] = [];
+  targets: Int32Array<ArrayBuffer> = new Int32Array(INITIAL_ROWS);
 
   /** The path of the first name of an inode, for messages. */
   path(inode: number): ByteString {
@@ -80,15 +89,31 @@ export class Inodes {
   /** Adds an inode; returns its number. */
   add(node: Node, parent: number, shape: { kind: number; type: number }): number {
     const inode = this.nodes.length;
+    if (inode === this.kinds.length) this.#grow();
     this.nodes.push(node);
-    this.kinds.push(shape.kind);
-    this.types.push(shape.type);
-    this.links.push(1);
-    this.parents.push(parent);
-    this.entryStart.push(-1);
-    this.entryEnd.push(-1);
-    this.holdsWhiteout.push(false);
+    this.kinds[inode] = shape.kind;
+    this.types[inode] = shape.type;
+    this.links[inode] = 1;
+    this.parents[inode] = parent;
     return inode;
+  }
+
+  #grow(): void {
+    this.kinds = doubled(this.kinds);
+    this.types = doubled(this.types);
+    this.holdsWhiteout = doubled(this.holdsWhiteout);
+    this.links = doubled(this.links);
+    this.parents = doubled(this.parents);
+    this.entryStart = doubled(this.entryStart);
+    this.entryEnd = doubled(this.entryEnd);
+  }
+
+  /** Adds an entry to the directory that was added last. */
+  addEntry(name: ByteString, target: number): void {
+    const at = this.names.length;
+    if (at === this.targets.length) this.targets = doubled(this.targets);
+    this.names.push(name);
+    this.targets[at] = target;
   }
 }
 
@@ -173,7 +198,7 @@ export function collectInodes(root: Directory, rules: CollectRules): Inodes {
   const directory = { kind: KIND.node, type: DIRENT_TYPE.directory };
   inodes.add(root, 0, directory);
   open(inodes, 0, stubs);
-  const { targets, names } = inodes;
+  const { names } = inodes;
   const stack: number[] = [0];
   const cursors: number[] = [inodes.entryStart[0]!];
   while (stack.length > 0) {
@@ -186,7 +211,7 @@ export function collectInodes(root: Directory, rules: CollectRules): Inodes {
       continue;
     }
     cursors[top] = at + 1;
-    if (targets[at]! >= 0) continue; // `.` or `..`
+    if (inodes.targets[at]! >= 0) continue; // `.` or `..`
     const name = names[at]!;
     const { entries } = inodes.nodes[current] as Directory;
     const node = entries.get(name) ?? stubs.get(name)!;
@@ -197,7 +222,7 @@ export function collectInodes(root: Directory, rules: CollectRules): Inodes {
       directories.add(node);
       const child = inodes.add(node, current, directory);
       inodes.links[current]!++;
-      targets[at] = child;
+      inodes.targets[at] = child;
       open(inodes, child, undefined);
       stack.push(child);
       cursors.push(inodes.entryStart[child]!);
@@ -207,7 +232,7 @@ export function collectInodes(root: Directory, rules: CollectRules): Inodes {
     if (known !== undefined) {
       if (node.isWhiteout) throw whiteoutLinkError();
       inodes.links[known]!++;
-      targets[at] = known;
+      inodes.targets[at] = known;
       continue;
     }
     const shape = { kind: KIND.node as number, type: direntType(node) };
@@ -217,12 +242,12 @@ export function collectInodes(root: Directory, rules: CollectRules): Inodes {
       shape.kind = isStub ? KIND.stub : KIND.escapedWhiteout;
       if (!isStub) {
         shape.type = DIRENT_TYPE.regular;
-        inodes.holdsWhiteout[current] = true;
+        inodes.holdsWhiteout[current] = 1;
       }
     }
     const leaf = inodes.add(node, current, shape);
     leaves.set(node, leaf);
-    targets[at] = leaf;
+    inodes.targets[at] = leaf;
   }
   return inodes;
 }
@@ -235,8 +260,7 @@ function open(
 ): void {
   let sorted = (inodes.nodes[inode] as Directory).sortedNames();
   if (stubs !== undefined && stubs.size > 0) sorted = [...sorted, ...stubs.keys()].sort();
-  const { names, targets } = inodes;
-  inodes.entryStart[inode] = names.length;
+  inodes.entryStart[inode] = inodes.names.length;
   inodes.links[inode] = 2;
   const self = lowerBound(sorted, ".");
   const parent = lowerBound(sorted, "..");
@@ -244,20 +268,11 @@ function open(
     throw new NameFault("has an entry called . or ..", inode);
   }
   for (let i = 0; i <= sorted.length; i++) {
-    if (i === self) {
-      names.push(".");
-      targets.push(inode);
-    }
-    if (i === parent) {
-      names.push("..");
-      targets.push(inodes.parents[inode]!);
-    }
-    if (i < sorted.length) {
-      names.push(sorted[i]!);
-      targets.push(-1);
-    }
+    if (i === self) inodes.addEntry(".", inode);
+    if (i === parent) inodes.addEntry("..", inodes.parents[inode]!);
+    if (i < sorted.length) inodes.addEntry(sorted[i]!, -1);
   }
-  inodes.entryEnd[inode] = names.length;
+  inodes.entryEnd[inode] = inodes.names.length;
 }
 
 /**
@@ -282,7 +297,6 @@ export function inodeOrder(inodes: Inodes, rules: CollectRules): Int32Array {
   // `.` and `..` lead to directories that are placed already.
   for (let head = 0; head < end; head++) {
     const current = order[head]!;
-    if (entryStart[current]! < 0) continue;
     for (let at = entryStart[current]!; at < entryEnd[current]!; at++) {
       const target = targets[at]!;
       if (placed[target] === 1) continue;

@@ -311,7 +311,7 @@ export function planInode(
   if (inodes.types[inode] === DIRENT_TYPE.directory) {
     planDirectory(plan, inode, inodes);
     let extras = 0;
-    if (inodes.holdsWhiteout[inode]) {
+    if (inodes.holdsWhiteout[inode] === 1) {
       extras |= EXTRA.whiteouts;
       if (rules.version === 1) extras |= EXTRA.opaqueWhiteouts;
     }

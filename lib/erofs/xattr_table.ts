@@ -195,11 +195,6 @@ export class XattrTable {
       if (digest.length !== 2 * DIGEST_SIZE[this.#rules.hash]) {
         throw new XattrWriteFault(`object id is not a ${this.#rules.hash} digest`);
       }
-      for (let i = 0; i < digest.length; i++) {
-        if (HEX_VALUE[digest.charCodeAt(i)]! > 15) {
-          throw new XattrWriteFault("object id is not lower-case hex");
-        }
-      }
       number = this.#digests.length;
       this.#digestOf.set(digest, number);
       this.#digests.push(digest);
