@@ -4,7 +4,7 @@ import { PolicyError } from "../base/mod.ts";
 import { checkWritable, type Fd, fstatfs, syncfs } from "../../ffi/mod.ts";
 import { featureList, type Metadata, unknownReadOnlyFeatures } from "./meta.ts";
 import type { DiskObjectStore } from "./objects.ts";
-import type { ImageVersion } from "../erofs/mod.ts";
+import type { ErofsVersion } from "../erofs/mod.ts";
 
 /** The inner state of an open repository. */
 export interface RepositoryState {
@@ -21,7 +21,7 @@ export interface RepositoryState {
   /** Whether every object must have fs-verity. */
   readonly secure: boolean;
   /** EROFS formats to write, the default first. */
-  readonly formats: readonly ImageVersion[];
+  readonly formats: readonly ErofsVersion[];
   /** The objects. */
   readonly objects: DiskObjectStore;
   /** Told about repairs and decisions that the user should know of. */

@@ -113,10 +113,15 @@ export function writeImageObject(
   const { id, outcome } = state.objects.write(bytes);
   if (outcome === "repaired") state.notice(`repaired damaged object ${id}`);
   syncRepository(state);
-  placeLink(state.root, `images/${id}`, `objects/${objectPath(id)}`);
+  linkImage(state, id);
   if (name !== undefined) {
     placeLink(state.root, `images/refs/${name}`, `images/${id}`);
     syncRepository(state);
   }
   return id;
+}
+
+/** Makes the entry of an image that is stored and durable already. */
+export function linkImage(state: RepositoryState, id: ObjectId): void {
+  placeLink(state.root, `images/${id}`, `objects/${objectPath(id)}`);
 }

@@ -1,6 +1,6 @@
 /** Making repositories, and adopting old ones (spec: repository 3.1, 3.2, 14.3, 14.9). */
 import { type Algorithm, ALGORITHMS, ConflictError, NotFoundError } from "../base/mod.ts";
-import type { ImageVersion } from "../erofs/mod.ts";
+import type { ErofsVersion } from "../erofs/mod.ts";
 import {
   AT_FDCWD,
   DT,
@@ -27,7 +27,7 @@ export interface InitOptions {
   /** Whether fs-verity is not required. @default false */
   insecure?: boolean;
   /** EROFS format of images. @default 1 */
-  erofsVersion?: ImageVersion;
+  erofsVersion?: ErofsVersion;
   /** Accept an existing repository whatever its settings (but the algorithm). @default false */
   ensure?: boolean;
   /** First remove `meta.json`, all streams and all images; objects stay. @default false */

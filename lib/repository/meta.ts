@@ -1,6 +1,6 @@
 /** `meta.json`: version, algorithm, feature flags and EROFS formats (spec: repository 3). */
 import { type Algorithm, FormatError, InvalidNameError, parseAlgorithm } from "../base/mod.ts";
-import type { ImageVersion } from "../erofs/mod.ts";
+import type { ErofsVersion } from "../erofs/mod.ts";
 import { checkDuplicateKeys } from "./json.ts";
 
 /** Newest repository format that this program understands. */
@@ -23,9 +23,9 @@ export interface Features {
 /** The EROFS formats that images are written in. */
 export interface ErofsFormats {
   /** The format whose image gets the names. */
-  readonly default: ImageVersion;
+  readonly default: ErofsVersion;
   /** Further formats, ascending. */
-  readonly extra: readonly ImageVersion[];
+  readonly extra: readonly ErofsVersion[];
 }
 
 /** Content of `meta.json`. */
@@ -41,7 +41,7 @@ export interface Metadata {
 }
 
 /** Metadata of a new repository. */
-export function newMetadata(algorithm: Algorithm, version: ImageVersion): Metadata {
+export function newMetadata(algorithm: Algorithm, version: ErofsVersion): Metadata {
   return {
     version: REPOSITORY_VERSION,
     algorithm,
@@ -55,7 +55,7 @@ export function newMetadata(algorithm: Algorithm, version: ImageVersion): Metada
 }
 
 /** The formats in effect: an old `default: 2` with `v1_erofs` means 1. */
-export function effectiveFormats(meta: Metadata): ImageVersion[] {
+export function effectiveFormats(meta: Metadata): ErofsVersion[] {
   const { default: first, extra } = meta.erofsFormats;
   if (first === 2 && extra.length === 0 && meta.features.readOnlyCompatible.includes(V1_EROFS)) {
     return [1];
@@ -184,14 +184,14 @@ function parseFormats(value: unknown): ErofsFormats {
   if (value.default === undefined) fail("missing field `default` in `erofs_formats`");
   const extra = value.extra ?? [];
   if (!Array.isArray(extra)) fail("invalid value for `erofs_formats.extra`, expected a list");
-  const versions = new Set(extra.map(parseImageVersion));
+  const versions = new Set(extra.map(parseErofsVersion));
   return {
-    default: parseImageVersion(value.default),
+    default: parseErofsVersion(value.default),
     extra: [...versions].sort((a, b) => a - b),
   };
 }
 
-function parseImageVersion(value: unknown): ImageVersion {
+function parseErofsVersion(value: unknown): ErofsVersion {
   if (value === 0 || value === 1 || value === 2) return value;
   return fail(`invalid value: ${JSON.stringify(value)}, expected one of: 0, 1, 2`);
 }

@@ -9,7 +9,7 @@ import {
   PolicyError,
   withContext,
 } from "../base/mod.ts";
-import type { ErofsImage, ImageVersion } from "../erofs/mod.ts";
+import type { ErofsImage, ErofsVersion } from "../erofs/mod.ts";
 import type { Splitstream, SplitstreamWriter } from "../splitstream/mod.ts";
 import { AT_FDCWD, type Fd, flock, fstatfs, openDir, statAt } from "../../ffi/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
@@ -36,7 +36,7 @@ export interface OpenRepositoryOptions {
   /** Do not write metadata for a repository that has none. @default false */
   noUpgrade?: boolean;
   /** Write images in this format only, for this run. */
-  erofsVersion?: ImageVersion;
+  erofsVersion?: ErofsVersion;
   /** Told about decisions and repairs. */
   notice?: (text: string) => void;
 }
@@ -115,7 +115,7 @@ export class Repository implements Disposable {
   }
 
   /** EROFS formats that images are written in, the default first. */
-  get formats(): readonly ImageVersion[] {
+  get formats(): readonly ErofsVersion[] {
     return this.#state.formats;
   }
 
@@ -178,7 +178,7 @@ export class Repository implements Disposable {
     return streams.writeStream(this.#state, name, { bytes, ...options });
   }
 
-  /** Names a splitstream that is stored already. */
+  /** Names a splitstream that is stored and durable ({@linkcode Repository.sync}) already. */
   linkStream(name: string, id: ObjectId, options: { ref?: string } = {}): void {
     assertWritable(this.#state);
     streams.linkStream(this.#state, name, { id, ...options });
@@ -236,6 +236,12 @@ export class Repository implements Disposable {
    */
   writeImage(bytes: Uint8Array, options: { name?: string; force?: boolean } = {}): ObjectId {
     return images.writeImageObject(this.#state, bytes, options);
+  }
+
+  /** Makes the entry of an image that is stored and durable ({@linkcode Repository.sync}) already. */
+  linkImage(id: ObjectId): void {
+    assertWritable(this.#state);
+    images.linkImage(this.#state, id);
   }
 
   /** All references of a category, sorted by name. */

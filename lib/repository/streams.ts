@@ -94,18 +94,18 @@ export function writeStream(
   assertWritable(state);
   const { id, outcome } = state.objects.write(options.bytes);
   if (outcome === "repaired") state.notice(`repaired damaged object ${id}`);
+  syncRepository(state);
   linkStream(state, name, { id, ...(options.ref === undefined ? {} : { ref: options.ref }) });
   return id;
 }
 
-/** Names a splitstream object that is stored already. */
+/** Names a splitstream object that is stored and durable already. */
 export function linkStream(
   state: RepositoryState,
   name: string,
   options: { id: ObjectId; ref?: string },
 ): void {
   checkContentId(name);
-  syncRepository(state);
   placeLink(state.root, `streams/${name}`, `objects/${objectPath(options.id)}`);
   if (options.ref !== undefined) {
     placeLink(state.root, `streams/refs/${options.ref}`, `streams/${name}`);

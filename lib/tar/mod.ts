@@ -30,4 +30,5 @@ export {
   type TarSplitSink,
 } from "./entry.ts";
 export { TarSplitter } from "./split.ts";
+export { locateTarMembers, type TarMember } from "./locate.ts";
 export { readLayerEntries, readTarEntries } from "./read.ts";

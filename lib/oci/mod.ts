@@ -1,0 +1,41 @@
+/**
+ * OCI images in a composefs repository: pulling, tags, layers, trees and images.
+ *
+ * @module
+ */
+export {
+  type Descriptor,
+  type ImageConfig,
+  type ImageIndex,
+  type Manifest,
+  MAX_DOCUMENT_SIZE,
+  parseConfig,
+  parseIndex,
+  parseManifest,
+  type Platform,
+} from "./documents.ts";
+export { buildTree, imageBytes, type LayerRef } from "./erofs_image.ts";
+export {
+  type DocumentStream,
+  imageRefName,
+  layerObject,
+  linkedImage,
+  listReferrers,
+  mountableImage,
+  type OciImage,
+  type OpenConfig,
+  openConfig,
+  openImageRef,
+  openManifest,
+  pruneReferrers,
+  resolveReference,
+} from "./image.ts";
+export { formatPlatform, nativePlatform, parsePlatform } from "./platform.ts";
+export { pullImage, type PullOptions, type PullResult, type PullStats } from "./pull.ts";
+export {
+  type ImageReference,
+  parseImageReference,
+  parseLayoutReference,
+  type Transport,
+} from "./reference.ts";
+export { listTags, resolveTag, type Tag, tagImage, tagRef, untagImage } from "./tags.ts";
