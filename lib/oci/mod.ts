@@ -30,6 +30,15 @@ export {
   pruneReferrers,
   resolveReference,
 } from "./image.ts";
+export { checkImages, type OciFsckOptions, type OciFsckReport } from "./fsck.ts";
+export {
+  type ImportLayerResult,
+  importLayerStream,
+  layerEntries,
+  type LayerInfo,
+  layerInfo,
+  openLayer,
+} from "./layer.ts";
 export { formatPlatform, nativePlatform, parsePlatform } from "./platform.ts";
 export { pullImage, type PullOptions, type PullResult, type PullStats } from "./pull.ts";
 export {

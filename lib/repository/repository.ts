@@ -11,7 +11,8 @@ import {
 } from "../base/mod.ts";
 import type { ErofsImage, ErofsVersion } from "../erofs/mod.ts";
 import type { Splitstream, SplitstreamWriter } from "../splitstream/mod.ts";
-import { AT_FDCWD, type Fd, flock, fstatfs, openDir, statAt } from "../../ffi/mod.ts";
+import { objectIdOf } from "../fsverity/mod.ts";
+import { AT_FDCWD, type Fd, flock, fstatfs, openDir, statAt, systemHash } from "../../ffi/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
 import { listEntries } from "./entries.ts";
 import { checkRepository, type FsckOptions } from "./fsck.ts";
@@ -146,6 +147,11 @@ export class Repository implements Disposable {
   /** Makes everything written so far durable. */
   sync(): void {
     syncRepository(this.#state);
+  }
+
+  /** The id that content would have in this repository. */
+  idOf(bytes: Uint8Array): ObjectId {
+    return objectIdOf(bytes, { algorithm: this.#state.algorithm, provider: systemHash() });
   }
 
   /** Object of a stream by content id or `refs/…`; `undefined` when it is not there. */
