@@ -73,6 +73,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/image_objects.ts"),
   },
   {
+    name: "dump-files",
+    summary: "Extract file information from a composefs image",
+    load: () => import("./commands/dump_files.ts"),
+  },
+  {
     name: "fsck",
     summary: "Check repository integrity",
     load: () => import("./commands/fsck.ts"),

@@ -6,31 +6,22 @@
  */
 import {
   ALGORITHMS,
-  FormatError,
   type ObjectId,
   objectIdFromBytes,
   objectPath,
   utf8ByteString,
   withContext,
 } from "../../lib/base/mod.ts";
-import {
-  type ErofsImage,
-  listEntries,
-  listObjects,
-  MAX_IMAGE_SIZE,
-  openImage,
-  readTree,
-} from "../../lib/erofs/mod.ts";
+import { filterRoot, listEntries, listObjects, readTree } from "../../lib/erofs/mod.ts";
+import { formatDumpfile } from "../../lib/dumpfile/mod.ts";
+import { openFile, readImageFile } from "../image_file.ts";
 import { FsVerityHasher } from "../../lib/fsverity/mod.ts";
 import {
   addressable,
   AT_FDCWD,
   type Fd,
-  fstat,
   measureVerity,
   openDir,
-  openPath,
-  preadFull,
   read,
   statAt,
   systemHash,
@@ -58,33 +49,18 @@ function quote(path: string): string {
   return JSON.stringify(path);
 }
 
-function openFile(path: string, what: string): Fd {
-  try {
-    return openPath(path);
-  } catch (cause) {
-    throw withContext(`Failed to open ${what}: ${quote(path)}`, cause);
-  }
-}
-
-function readImageFile(path: string): ErofsImage {
-  using fd = openFile(path, "image");
-  try {
-    const { size } = fstat(fd);
-    if (size > MAX_IMAGE_SIZE) {
-      throw new FormatError("erofs", `Invalid image: larger than ${MAX_IMAGE_SIZE} bytes`);
-    }
-    const bytes = addressable(Math.max(size, 1)).subarray(0, size);
-    return openImage(bytes.subarray(0, preadFull(fd, bytes, 0)));
-  } catch (cause) {
-    throw withContext(`Failed to parse image: ${quote(path)}`, cause);
-  }
-}
-
 function listFiles({ files, filter }: Request, { stdout }: Context): void {
   for (const path of files) {
     const image = readImageFile(path);
     const options = { filter: filter.map(utf8ByteString) };
     for (const line of listEntries(readTree(image), options)) stdout.write(line);
+  }
+}
+
+function dumpImages({ files, filter }: Request, { stdout }: Context): void {
+  for (const path of files) {
+    const tree = filterRoot(readTree(readImageFile(path)), filter.map(utf8ByteString));
+    for (const piece of formatDumpfile(tree)) stdout.write(piece);
   }
 }
 
@@ -136,6 +112,7 @@ function measureFiles({ files }: Request, { stdout }: Context): void {
 
 const COMMANDS: Readonly<Record<string, readonly [Handler, string]>> = {
   ls: [listFiles, "Simple listing of files and directories in the image"],
+  dump: [dumpImages, "Full dump in composefs-dump(5) format"],
   objects: [listAllObjects, "List all backing file object paths"],
   "missing-objects": [listMissing, "List backing files not present in basedir"],
   "measure-file": [measureFiles, "Print the fs-verity digest of files"],
