@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { ALGORITHMS, nodeZstd, objectPath, parseObjectId } from "../../lib/base/mod.ts";
-import { LayerTreeBuilder } from "../../lib/oci/layer_tree.ts";
 import { openSplitstream } from "../../lib/splitstream/mod.ts";
 import { readLayerEntries } from "../../lib/tar/mod.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
-import { dumpLine, dumpTree, importLayer } from "../helpers/layer.ts";
+import { dumpLine, importLayer } from "../helpers/layer.ts";
 import { randomLayer } from "../helpers/make_tar.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { run, runOk } from "../helpers/run.ts";
@@ -49,13 +48,6 @@ testWith({
             assert.ok(text.startsWith(theirText));
             assert.equal(text.slice(theirText.length).split("\n").length, 2);
           }
-          // The way on to a tree: no fault, and the same twice.
-          const tree = () => {
-            const builder = new LayerTreeBuilder();
-            builder.applyLayer(readLayerEntries(stream), diffId);
-            return dumpTree(builder.finish());
-          };
-          assert.equal(tree(), tree());
         });
       }
     }
