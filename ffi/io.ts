@@ -24,6 +24,20 @@ export function pread(fd: Fd | number, buffer: Uint8Array, offset: number): numb
   }
 }
 
+/** Reads up to `length` bytes at `offset` to an address that the caller keeps valid. */
+export function preadAddress(
+  fd: number,
+  target: { address: number; length: number; offset: number },
+): number {
+  const symbols = libc();
+  const count = Math.min(target.length, MAX_CALL);
+  for (;;) {
+    const result = symbols.pread(fd, target.address, count, target.offset);
+    if (result >= 0) return result;
+    if (!interrupted()) throw new ErrnoError("pread", errno());
+  }
+}
+
 /** Reads until `buffer` is full or the file ends; returns the byte count. */
 export function preadFull(fd: Fd | number, buffer: Uint8Array, offset: number): number {
   let done = 0;

@@ -5,6 +5,8 @@
 
 const MIN_ADDRESSABLE = 65;
 
+/** A buffer never moves, and a transferred one is a new object: known addresses stay right. */
+const addresses = new WeakMap<ArrayBufferLike, number>();
 let lastBuffer: ArrayBufferLike | undefined;
 let lastAddress = 0;
 
@@ -20,10 +22,14 @@ export function addressOf(bytes: Uint8Array): number {
   if (buffer.byteLength < MIN_ADDRESSABLE) {
     throw new RangeError("Cannot take the address of a buffer of 64 bytes or less");
   }
-  const pointer = Deno.UnsafePointer.of(new Uint8Array(buffer));
-  lastAddress = Number(Deno.UnsafePointer.value(pointer));
+  let address = addresses.get(buffer);
+  if (address === undefined) {
+    address = Number(Deno.UnsafePointer.value(Deno.UnsafePointer.of(new Uint8Array(buffer))));
+    addresses.set(buffer, address);
+  }
+  lastAddress = address;
   lastBuffer = buffer;
-  return lastAddress + bytes.byteOffset;
+  return address + bytes.byteOffset;
 }
 
 /** Forgets the remembered buffer; call before transferring a buffer whose address was taken. */

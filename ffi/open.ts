@@ -2,7 +2,8 @@
 import { check, errno, ErrnoError, errnoNumber, isErrno } from "./errno.ts";
 import { AT_FDCWD, type DirArg, dirNumber, Fd } from "./fd.ts";
 import { libc } from "./libc.ts";
-import { addressable, addressOf, cPath, type PathArg } from "./memory.ts";
+import { addressable, addressOf, cBytes, cPath, type PathArg } from "./memory.ts";
+import { type ByteString, toByteString } from "../lib/base/mod.ts";
 
 const ARM = Deno.build.arch === "aarch64";
 
@@ -65,6 +66,21 @@ export function tryOpenNumber(dir: DirArg, path: PathArg, options: OpenOptions):
   for (;;) {
     const number = symbols.openat(at, cPath(path), flags, options.mode ?? 0o644);
     if (number >= 0 || errno() !== errnoNumber("EINTR")) return number;
+  }
+}
+
+/**
+ * Opens a file by a byte-string name, for hot loops.
+ *
+ * @returns the number, which the caller closes, or the negated error number
+ */
+export function openBytes(dir: number, name: ByteString, flags: number): number {
+  const symbols = libc();
+  for (;;) {
+    const number = symbols.openat(dir, cBytes(name), flags | O.CLOEXEC, 0);
+    if (number >= 0) return number;
+    const code = errno();
+    if (code !== errnoNumber("EINTR")) return -code;
   }
 }
 
@@ -172,6 +188,18 @@ export function symlinkAt(target: PathArg, dir: DirArg, name: PathArg): void {
 }
 
 const linkText = addressable(4096);
+
+/**
+ * The text of a symbolic link, both as byte strings.
+ *
+ * @throws {ErrnoError} also when there is no such link
+ */
+export function readlinkBytes(dir: number, name: ByteString): ByteString {
+  const address = addressOf(linkText);
+  const length = libc().readlinkat(dir, cBytes(name), address, linkText.length);
+  if (length < 0) throw new ErrnoError("readlinkat", errno(), name);
+  return toByteString(linkText.subarray(0, length));
+}
 
 /** The text of a symbolic link as bytes; `undefined` for ENOENT. */
 export function readlinkAt(dir: DirArg, name: PathArg): Uint8Array | undefined {
