@@ -82,6 +82,56 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "Check repository integrity",
     load: () => import("./commands/fsck.ts"),
   },
+  {
+    name: "oci import-layer",
+    summary: "Import a tar layer as a splitstream in the repository",
+    load: () => import("./commands/oci_import_layer.ts"),
+  },
+  {
+    name: "oci dump",
+    summary: "Dump the rootfs of a stored OCI image as a composefs dumpfile to stdout",
+    load: () => import("./commands/oci_dump.ts"),
+  },
+  {
+    name: "oci pull",
+    summary: "Pull an OCI image into the repository",
+    load: () => import("./commands/oci_pull.ts"),
+  },
+  {
+    name: "oci images",
+    summary: "List all tagged OCI images in the repository",
+    load: () => import("./commands/oci_images.ts"),
+  },
+  {
+    name: "oci inspect",
+    summary: "Show information about an OCI image",
+    load: () => import("./commands/oci_inspect.ts"),
+  },
+  {
+    name: "oci tag",
+    summary: "Tag an image with a new name",
+    load: () => import("./commands/oci_tag.ts"),
+  },
+  {
+    name: "oci untag",
+    summary: "Remove a tag from an image",
+    load: () => import("./commands/oci_untag.ts"),
+  },
+  {
+    name: "oci layer",
+    summary: "Inspect a stored layer",
+    load: () => import("./commands/oci_layer.ts"),
+  },
+  {
+    name: "oci compute-id",
+    summary: "Compute the composefs image ID of a stored OCI image's rootfs",
+    load: () => import("./commands/oci_compute_id.ts"),
+  },
+  {
+    name: "oci fsck",
+    summary: "Check integrity of OCI images in the repository",
+    load: () => import("./commands/oci_fsck.ts"),
+  },
 ];
 
 /**

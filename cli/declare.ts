@@ -18,7 +18,9 @@ export type CompletionSource =
   | "root"
   | "file"
   | "directory"
-  | "source";
+  | "source"
+  | "platform"
+  | "xattrs";
 
 /** What a command says beyond its options and arguments. */
 export interface Notes {

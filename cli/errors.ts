@@ -78,6 +78,15 @@ export function causeChain(error: unknown): string[] {
   return lines.filter((line, i) => line !== lines[i - 1]);
 }
 
+/**
+ * The whole cause chain in one line.
+ *
+ * @param error What was thrown.
+ */
+export function reasonOf(error: unknown): string {
+  return causeChain(error).join(": ");
+}
+
 /** A system call's failure as its place and its reason; the place only when it is news. */
 function splitReason(message: string, above: string): string[] {
   const deno = DENO_MESSAGE.exec(message);

@@ -35,3 +35,19 @@ export function readInput(
     }
   }
 }
+
+const PIECE = 1 << 18;
+
+/**
+ * Reads everything in pieces; each is a buffer of its own.
+ *
+ * @param source Where from.
+ */
+export async function* readPieces(source: ByteSource): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  for (;;) {
+    const buffer = new Uint8Array(PIECE);
+    const count = source.readSync(buffer);
+    if (count === null) return;
+    yield buffer.subarray(0, count);
+  }
+}

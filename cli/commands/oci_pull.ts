@@ -1,0 +1,71 @@
+import { parsePlatform, pullImage, type PullResult } from "../../lib/oci/mod.ts";
+import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, parsed, withNotes } from "../declare.ts";
+import { openRepository } from "../open_repository.ts";
+import { formatSize } from "../size.ts";
+
+const DESCRIPTION = `Pull an OCI image into the repository
+
+IMAGE is oci:PATH[:TAG] or oci-archive:PATH[:TAG]. Every digest is checked before anything gets a
+name. Prints the digests of manifest and config and the verity of the stored manifest.`;
+
+function show({ stdout }: Context, result: PullResult): void {
+  const { stats } = result;
+  stdout.line(`manifest ${result.manifestDigest}`);
+  stdout.line(`config   ${result.configDigest}`);
+  stdout.line(`verity   ${result.manifestStream}`);
+  stdout.line(`tagged   ${result.tag}`);
+  const counts = `${stats.objectsNew} new + ${stats.objectsPresent} already present objects`;
+  const sizes = `${formatSize(stats.bytesStored)} stored, ${
+    formatSize(stats.bytesInlined)
+  } inlined`;
+  stdout.line(`objects  ${counts}; ${sizes}`);
+}
+
+/** Declares `oci pull`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("pull")
+    .description(DESCRIPTION)
+    .argument("<IMAGE>", "Source image reference")
+    .argument("[NAME]", "Tag name to assign to the pulled image (defaults to the image reference)")
+    .addOption(
+      new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
+        .argParser(parsed(parsePlatform)),
+    )
+    .option("--json", "Output the result as JSON")
+    .action(async (reference, name, options) => {
+      using repository = openRepository(context);
+      using progress = await context.progress();
+      const result = await pullImage(repository, reference, {
+        ...(name === undefined ? {} : { name }),
+        ...(options.platform === undefined ? {} : { platform: options.platform }),
+        progress: progress.sink,
+      });
+      progress[Symbol.dispose]();
+      if (!options.json) return show(context, result);
+      const { stats } = result;
+      context.stdout.json({
+        manifest_digest: result.manifestDigest,
+        config_digest: result.configDigest,
+        manifest_verity: result.manifestStream,
+        tag: result.tag,
+        composefs_erofs: result.image ?? null,
+        stats: {
+          layers_present: stats.layersPresent,
+          objects_new: stats.objectsNew,
+          objects_present: stats.objectsPresent,
+          bytes_stored: stats.bytesStored,
+          bytes_inlined: stats.bytesInlined,
+        },
+      });
+    });
+  return withNotes(declared, {
+    examples: [
+      "cfs --repo r oci pull oci:layout:latest myimage",
+      "cfs --repo r oci pull oci-archive:image.tar myimage",
+      "cfs oci pull --platform linux/arm64 oci:layout myimage",
+    ],
+    complete: { "0": "source", "--platform": "platform" },
+  });
+}
