@@ -5,7 +5,7 @@
  */
 export * from "./layout.ts";
 export { type ErofsVersion, writeImage, type WriteImageOptions } from "./write.ts";
-export { ErofsImage, type ImageVersion, MAX_IMAGE_SIZE, openImage } from "./read.ts";
+export { ErofsImage, MAX_IMAGE_SIZE, openImage } from "./read.ts";
 export { readTree, type ReadTreeOptions } from "./image_tree.ts";
 export {
   detectHash,

@@ -12,15 +12,13 @@ import {
   SUPERBLOCK_OFFSET,
 } from "./layout.ts";
 import { checkRestricted } from "./restricted.ts";
+import type { ErofsVersion } from "./write.ts";
 
 /** The largest image that is read: 1 GiB. */
 export const MAX_IMAGE_SIZE = 1073741824;
 
 /** Block sizes of 2^64 and more are refused before anything is computed with them. */
 const MAX_BLOCK_BITS = 64;
-
-/** The format versions that exist (spec: erofs 3). */
-export type ImageVersion = 0 | 1 | 2;
 
 /** A fault in an image; the message gets the prefix `Invalid image: `. */
 export function invalidImage(reason: string, offset?: number): FormatError {
@@ -46,7 +44,7 @@ export class ErofsImage {
   /** The same bytes for reading numbers. */
   readonly view: DataView;
   /** The `composefs_version` of the header; 0, 1 or 2 after {@linkcode openImage}. */
-  readonly version: ImageVersion;
+  readonly version: ErofsVersion;
   /** Number of the root directory's inode. */
   readonly rootNid: number;
   /** Block size in bytes; 4096 after {@linkcode openImage}. */
@@ -84,7 +82,7 @@ export class ErofsImage {
     }
     this.bytes = bytes;
     this.view = view;
-    this.version = view.getUint32(COMPOSEFS_HEADER.composefsVersion[0], true) as ImageVersion;
+    this.version = view.getUint32(COMPOSEFS_HEADER.composefsVersion[0], true) as ErofsVersion;
     this.rootNid = view.getUint16(at + SUPERBLOCK.rootNid[0], true);
     // Not a shift: the result may need more than 31 bits.
     this.blockSize = 2 ** bits;
