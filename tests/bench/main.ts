@@ -120,10 +120,12 @@ if (import.meta.main) {
   const runs = at < 0 ? 5 : Number(args.splice(at, 2)[1]);
   const wanted = args.filter((arg) => !arg.startsWith("--"));
   const all = rows(await benchInputs());
-  const exact = all.filter((row) => wanted.includes(row.title));
-  const chosen = exact.length > 0
-    ? exact
-    : all.filter((row) => wanted.length === 0 || wanted.some((part) => row.title.includes(part)));
+  const chosen = wanted.length === 0 ? all : all.filter((row) =>
+    // A whole title means that row alone: "oci pull" is also a part of others.
+    wanted.some((word) =>
+      all.some(({ title }) => title === word) ? row.title === word : row.title.includes(word)
+    )
+  );
   if (!json) console.log(TABLE_HEAD);
   const results: (Comparison & { missed: string[] })[] = [];
   for (const row of chosen) {
