@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { gunzipSync } from "node:zlib";
-import { ALGORITHMS, FormatError, nodeZstd, type ObjectId } from "../../lib/base/mod.ts";
+import { ALGORITHMS, FormatError, nodeHash, nodeZstd, type ObjectId } from "../../lib/base/mod.ts";
+import { formatDumpfile } from "../../lib/dumpfile/mod.ts";
+import { writeImage } from "../../lib/erofs/mod.ts";
+import { objectIdOf } from "../../lib/fsverity/mod.ts";
 import { LayerTreeBuilder } from "../../lib/oci/layer_tree.ts";
 import { openSplitstream } from "../../lib/splitstream/mod.ts";
 import { readLayerEntries, type TarEntry, type TarItem } from "../../lib/tar/mod.ts";
-import { NO_XATTRS, type Stat } from "../../lib/tree/mod.ts";
+import { type FileTree, NO_XATTRS, type Stat } from "../../lib/tree/mod.ts";
 import { dumpTree, importLayer, tarFiles } from "../helpers/layer.ts";
 import { ROOT } from "../helpers/run.ts";
 
@@ -18,6 +21,10 @@ interface Row {
   pull_exit: number;
   stderr?: string;
   dump?: string;
+  erofs_v1?: string;
+  erofs_v2?: string;
+  erofs_v1_keep_user_xattrs?: string;
+  erofs_v2_keep_user_xattrs?: string;
 }
 
 /** What ours gives where the reference fails. */
@@ -34,6 +41,13 @@ const OURS: Record<string, string> = {
   usr_is_symlink: "/ 0 40755 3 0 0 0 0.0 - - -\n/real 0 40755 2 0 0 0 0.0 - - -\n" +
     "/usr 4 120777 1 0 0 0 0.0 real - -\n",
   usr_is_file: "/ 0 40755 2 0 0 0 0.0 - - -\n/usr 1 100644 1 0 0 0 0.0 - x -\n",
+};
+
+/** Trees that the reference writes as images which no kernel or reader takes; ours refuses. */
+const UNMOUNTABLE: Record<string, readonly number[]> = {
+  symlink_empty: [1, 2],
+  symlink_1025: [2],
+  name_256: [1, 2],
 };
 
 /** Messages of faults, without the layer and the entry. */
@@ -76,7 +90,14 @@ function build(name: string, warnings: string[] = []): LayerTreeBuilder {
   return builder;
 }
 
-Deno.test("LayerTreeBuilder gives the reference's trees", async (t) => {
+function imageId(tree: FileTree, version: 1 | 2): ObjectId {
+  return objectIdOf(writeImage(tree, { version, hash: "sha256" }), {
+    algorithm,
+    provider: nodeHash,
+  });
+}
+
+Deno.test("LayerTreeBuilder gives the reference's trees and images", async (t) => {
   for (const [name, row] of Object.entries(rows)) {
     await t.step(name, () => {
       const fault = FAULTS[name];
@@ -94,6 +115,24 @@ Deno.test("LayerTreeBuilder gives the reference's trees", async (t) => {
       assert.deepEqual(layers(name).map(({ diffId }) => diffId), row.diff_ids);
       const text = dumpTree(build(name).finish());
       assert.equal(text, row.pull_exit === 0 ? row.dump : OURS[name]);
+      assert.equal([...formatDumpfile(build(name).finish())].join(""), text);
+      for (const version of [1, 2] as const) {
+        for (const xattrs of ["allowlist-only", "keep-user-xattrs"] as const) {
+          const tree = build(name).finish({ xattrs });
+          if (UNMOUNTABLE[name]?.includes(version)) {
+            assert.throws(() => imageId(tree, version), FormatError);
+            continue;
+          }
+          const id = imageId(tree, version);
+          if (row.pull_exit !== 0) {
+            assert.match(id, /^[0-9a-f]{64}$/);
+            continue;
+          }
+          const plain = row[`erofs_v${version}`];
+          const user = row[`erofs_v${version}_keep_user_xattrs`] ?? plain;
+          assert.equal(id, xattrs === "allowlist-only" ? plain : user);
+        }
+      }
       if (row.dump !== undefined) {
         const user = dumpTree(build(name).finish({ xattrs: "keep-user-xattrs" }));
         assert.equal(user.replaceAll(/ user\.\S*/g, ""), text);

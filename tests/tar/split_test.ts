@@ -3,8 +3,10 @@ import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import { ALGORITHMS, FormatError, nodeZstd } from "../../lib/base/mod.ts";
+import { formatEntry, formatHardlink } from "../../lib/dumpfile/mod.ts";
 import { CONTENT_TYPE, openSplitstream } from "../../lib/splitstream/mod.ts";
-import { readLayerEntries } from "../../lib/tar/mod.ts";
+import { readLayerEntries, type TarEntry } from "../../lib/tar/mod.ts";
+import { Directory, Leaf } from "../../lib/tree/mod.ts";
 import { dumpLine, importLayer, reassemble } from "../helpers/layer.ts";
 import { ROOT } from "../helpers/run.ts";
 
@@ -62,6 +64,13 @@ function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
+/** The line as the product's formatter writes it. */
+function productLine({ path, stat, item }: TarEntry): string {
+  if (item.type === "hardlink") return formatHardlink(path, item.target);
+  const node = item.type === "directory" ? new Directory(stat) : new Leaf(stat, item);
+  return formatEntry(path, node);
+}
+
 /** The entries as dumpfile text, and the message of the fault that ended them. */
 function dump(file: Uint8Array): { text: string; fault: string | undefined } {
   let text = "";
@@ -71,7 +80,11 @@ function dump(file: Uint8Array): { text: string; fault: string | undefined } {
       contentType: CONTENT_TYPE.ociLayer,
       codec: nodeZstd,
     });
-    for (const entry of readLayerEntries(stream)) text += dumpLine(entry) + "\n";
+    for (const entry of readLayerEntries(stream)) {
+      const line = dumpLine(entry) + "\n";
+      assert.equal(productLine(entry), line);
+      text += line;
+    }
   } catch (error) {
     assert.ok(error instanceof FormatError, String(error));
     return { text, fault: error.message };
