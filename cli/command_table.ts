@@ -68,6 +68,26 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/images.ts"),
   },
   {
+    name: "create-image",
+    summary: "Store a rootfs located at a path in the repo and print its image object ID",
+    load: () => import("./commands/create_image.ts"),
+  },
+  {
+    name: "compute-id",
+    summary: "Compute the composefs image object id of a rootfs located at a path",
+    load: () => import("./commands/compute_id.ts"),
+  },
+  {
+    name: "compute-karg",
+    summary: "Compute the composefs kernel argument string of a rootfs located at a path",
+    load: () => import("./commands/compute_karg.ts"),
+  },
+  {
+    name: "create-dumpfile",
+    summary: "Dump full content of a rootfs located at a path to a composefs dumpfile",
+    load: () => import("./commands/create_dumpfile.ts"),
+  },
+  {
     name: "image-objects",
     summary: "Lists all object IDs referenced by an image",
     load: () => import("./commands/image_objects.ts"),

@@ -1,4 +1,5 @@
 /** Which repository a command works on, and opening it. */
+import { type Algorithm, ALGORITHMS, ComposefsError } from "../lib/base/mod.ts";
 import { type OpenRepositoryOptions, Repository } from "../lib/repository/mod.ts";
 import type { Context } from "./context.ts";
 import { FailedError } from "./errors.ts";
@@ -45,4 +46,58 @@ export function openRepository(context: Context): Repository {
     throw new FailedError("--no-repo is only supported for compute-id and create-dumpfile");
   }
   return Repository.open(repositoryPath(context.globals), openOptions(context));
+}
+
+/** What a command that works without a repository takes from one. */
+export interface Defaults {
+  /** Algorithm of the digests. */
+  readonly algorithm: Algorithm;
+  /** Format the repository would write, when there is one. */
+  readonly repositoryFormat: 0 | 1 | 2 | undefined;
+}
+
+/**
+ * Algorithm for commands that need no repository: `--hash`, or that of the repository if one can be
+ * opened, else sha512 (spec: erofs 7.4).
+ *
+ * @param context The command's context.
+ */
+export function defaultsWithoutRepository(context: Context): Defaults {
+  const { globals } = context;
+  const fallback: Defaults = {
+    algorithm: ALGORITHMS[globals.hash ?? "sha512"],
+    repositoryFormat: undefined,
+  };
+  if (globals.noRepo) return fallback;
+  try {
+    using repository = Repository.open(repositoryPath(globals), {
+      noUpgrade: true,
+      ...(globals.hash === undefined ? {} : { hash: globals.hash }),
+    });
+    return { algorithm: repository.algorithm, repositoryFormat: repository.formats[0] };
+  } catch (error) {
+    // The repository is only asked for its settings, so one that cannot be read does not matter.
+    if (!(error instanceof ComposefsError)) throw error;
+    return fallback;
+  }
+}
+
+/**
+ * EROFS format for commands that need no repository: `--erofs-version`, else 1. That a repository
+ * would write another one is worth a warning, since the ids then differ from `create-image`.
+ *
+ * @param context The command's context.
+ * @param defaults What was found.
+ */
+export function formatWithoutRepository(context: Context, defaults: Defaults): 0 | 1 | 2 {
+  const { erofsVersion } = context.globals;
+  if (erofsVersion !== undefined) return erofsVersion;
+  const { repositoryFormat } = defaults;
+  if (repositoryFormat !== undefined && repositoryFormat !== 1) {
+    context.warn(
+      `this is the id in EROFS format 1, but the repository writes format ${repositoryFormat}; ` +
+        `--erofs-version ${repositoryFormat} gives its id`,
+    );
+  }
+  return 1;
 }

@@ -20,6 +20,7 @@ export interface ToolModule {
 const TOOLS: Readonly<Record<string, () => Promise<ToolModule>>> = {
   "composefs-dump": () => import("./tools/composefs_dump.ts"),
   "composefs-info": () => import("./tools/composefs_info.ts"),
+  mkcomposefs: () => import("./tools/mkcomposefs.ts"),
 };
 
 /** Names of the tools. */

@@ -52,4 +52,5 @@ export {
 } from "./objects.ts";
 export type { Category, Ref } from "./refs.ts";
 export { type OpenRepositoryOptions, Repository } from "./repository.ts";
+export { ObjectContentSink, objectSinkSource } from "./scan_sink.ts";
 export { type OpenStream, singleObject } from "./streams.ts";
