@@ -41,7 +41,8 @@ import {
   planInode,
   type PlanRules,
 } from "./write_plan.ts";
-import { XattrTable, XattrWriteFault } from "./xattr_table.ts";
+import { XattrWriteFault } from "./xattr_entry.ts";
+import { XattrTable } from "./xattr_table.ts";
 
 /** The composefs versions of the image format. */
 export type ErofsVersion = 0 | 1 | 2;

@@ -4,30 +4,35 @@ import {
   type HashName,
   type ObjectId,
   toByteString,
-  writeByteString,
 } from "../base/mod.ts";
 import type { Xattrs } from "../tree/mod.ts";
 import {
   BLOCK_SIZE,
-  METACOPY,
   METACOPY_SIZE,
-  XATTR_ENTRY,
-  XATTR_ENTRY_SIZE,
   XATTR_HEADER,
   XATTR_HEADER_SIZE,
   XATTR_REFERENCE_SIZE,
   XATTR_UNIT,
 } from "./layout.ts";
 import {
+  compareNamed,
+  compareSplit,
+  DIGEST_SIZE,
+  headBytes,
+  makeXattr,
+  metacopyHead,
+  writeEntry,
+  type XattrItem,
+  XattrWriteFault,
+} from "./xattr_entry.ts";
+import {
   ESCAPED_OPAQUE_NAMES,
   escapeOverlay,
   METACOPY_NAME,
   OPAQUE_NAME,
   REDIRECT_NAME,
-  splitXattrName,
   WHITEOUT_NAMES,
   WHITEOUTS_NAMES,
-  xattrFilterBit,
 } from "./xattr_names.ts";
 
 /** What the format adds to the attributes of an inode, as bits. */
@@ -54,36 +59,15 @@ export interface XattrRules {
   readonly hash: HashName;
 }
 
-/** A fault that the writer completes with the path of the inode. */
-export class XattrWriteFault extends Error {}
-
-/** Longest suffix of a name that an entry can hold. */
-const SUFFIX_MAX = 255;
-const VALUE_MAX = 65535;
 /** The reference shares no more attributes of one inode than this. */
 const C_SHARED_MAX = 128;
 /** An inode's count of shared attributes is one byte. */
 const SHARED_MAX = 255;
 /** An inode's size of attributes is 16 bits, in units after the header. */
 const UNITS_MAX = 65534;
-const DIGEST_SIZE = { sha256: 32, sha512: 64 } as const;
-const KERNEL_ALGORITHM = { sha256: 1, sha512: 2 } as const;
-
-/** One attribute with its value, wherever it occurs. */
-interface Item {
-  readonly name: ByteString;
-  readonly index: number;
-  readonly suffix: ByteString;
-  readonly value: ByteString;
-  readonly bit: number;
-  readonly size: number;
-  count: number;
-  reference: number;
-}
-
 /** The attributes of inodes that have the same, without those that name an object. */
 interface Plan {
-  readonly items: readonly Item[];
+  readonly items: readonly XattrItem[];
   readonly bits: number;
   /** How many items come before the metacopy and the redirect. */
   readonly beforeMetacopy: number;
@@ -91,26 +75,6 @@ interface Plan {
   uses: number;
   shared: number;
   unsharedSize: number;
-}
-
-function padded(size: number): number {
-  return Math.ceil(size / XATTR_UNIT) * XATTR_UNIT;
-}
-
-function compareStrings(a: ByteString, b: ByteString): number {
-  return a < b ? -1 : a > b ? 1 : 0;
-}
-
-/** The order of attributes in formats 0 and 1. */
-function compareNamed(a: Item, b: Item): number {
-  return compareStrings(a.name, b.name) || a.value.length - b.value.length ||
-    compareStrings(a.value, b.value);
-}
-
-/** The order of the shared table in format 2. */
-function compareSplit(a: Item, b: Item): number {
-  return a.index - b.index || compareStrings(a.suffix, b.suffix) ||
-    compareStrings(a.value, b.value);
 }
 
 const SLASH = 0x2f;
@@ -125,23 +89,23 @@ for (let i = 0; i < 16; i++) HEX_VALUE[i.toString(16).charCodeAt(0)] = i;
  */
 export class XattrTable {
   readonly #rules: XattrRules;
-  readonly #items: Map<ByteString, Map<ByteString, Item>> = new Map();
+  readonly #items: Map<ByteString, Map<ByteString, XattrItem>> = new Map();
   readonly #plans: Plan[] = [];
   readonly #planOf: Map<number, Map<Xattrs, number>> = new Map();
   readonly #digests: ObjectId[] = [];
   readonly #digestOf: Map<ObjectId, number> = new Map();
   readonly #metacopyCount: number[] = [];
   readonly #redirectCount: number[] = [];
-  readonly #metacopyItem: (Item | undefined)[] = [];
-  readonly #redirectItem: (Item | undefined)[] = [];
+  readonly #metacopyItem: (XattrItem | undefined)[] = [];
+  readonly #redirectItem: (XattrItem | undefined)[] = [];
   readonly #sharedMax: number;
   /** An item with everything but the value, for the bits and the sizes. */
-  readonly #metacopy: Item;
-  readonly #redirect: Item;
+  readonly #metacopy: XattrItem;
+  readonly #redirect: XattrItem;
   readonly #metacopyHead: Uint8Array;
   readonly #redirectHead: Uint8Array;
   /** The shared attributes in the order of the table. */
-  #table: Item[] = [];
+  #table: XattrItem[] = [];
   /** Whether some attribute is a POSIX ACL. */
   hasAcl = false;
 
@@ -156,20 +120,11 @@ export class XattrTable {
     this.#redirectHead = headBytes(this.#redirect, new Uint8Array(0));
   }
 
-  #make(name: ByteString, value: ByteString): Item {
-    const { index, suffix } = splitXattrName(name, { lustre: this.#rules.v2 });
-    if (suffix.length > SUFFIX_MAX) {
-      throw new XattrWriteFault(`xattr name of ${name.length} bytes is too long`);
-    }
-    if (value.length > VALUE_MAX) {
-      throw new XattrWriteFault(`xattr value of ${value.length} bytes is too long`);
-    }
-    const size = padded(XATTR_ENTRY_SIZE + suffix.length + value.length);
-    const bit = xattrFilterBit(index, suffix);
-    return { name, index, suffix, value, bit, size, count: 0, reference: 0 };
+  #make(name: ByteString, value: ByteString): XattrItem {
+    return makeXattr(name, value, this.#rules.v2);
   }
 
-  #item(name: ByteString, value: ByteString): Item {
+  #item(name: ByteString, value: ByteString): XattrItem {
     let values = this.#items.get(name);
     if (values === undefined) this.#items.set(name, values = new Map());
     let item = values.get(value);
@@ -242,7 +197,7 @@ export class XattrTable {
 
   #newPlan(xattrs: Xattrs, extras: number, redirect: ByteString | undefined): number {
     const { v2, c } = this.#rules;
-    const items: Item[] = [];
+    const items: XattrItem[] = [];
     if ((extras & EXTRA.emptyMetacopy) !== 0) items.push(this.#item(METACOPY_NAME, ""));
     const beforeRedirect = items.length;
     if (redirect !== undefined) items.push(this.#item(REDIRECT_NAME, redirect));
@@ -282,7 +237,7 @@ export class XattrTable {
     for (const plan of this.#plans) {
       for (const item of plan.items) item.count += plan.uses;
     }
-    const table: Item[] = [];
+    const table: XattrItem[] = [];
     for (const values of this.#items.values()) {
       for (const item of values.values()) if (item.count > 1) table.push(item);
     }
@@ -361,9 +316,9 @@ export class XattrTable {
   }
 
   /** All attributes of an inode in order; those of digests have no value. */
-  #merged(plan: number, digest: number, redirect: number): Item[] {
+  #merged(plan: number, digest: number, redirect: number): XattrItem[] {
     const { items, beforeMetacopy, beforeRedirect } = this.#plans[plan]!;
-    const out: Item[] = [];
+    const out: XattrItem[] = [];
     for (let i = 0; i <= items.length; i++) {
       if (i === beforeMetacopy && digest >= 0) {
         out.push(this.#metacopyItem[digest] ?? this.#metacopy);
@@ -472,32 +427,4 @@ export class XattrTable {
     for (let i = 2; i < hex.length; i++) out[at++] = hex.charCodeAt(i);
     return start + this.#redirect.size;
   }
-}
-
-function writeHead(item: Item, out: Uint8Array, at: number): number {
-  out[at + XATTR_ENTRY.nameLength[0]] = item.suffix.length;
-  out[at + XATTR_ENTRY.nameIndex[0]] = item.index;
-  out[at + XATTR_ENTRY.valueLength[0]] = item.value.length % 256;
-  out[at + XATTR_ENTRY.valueLength[0] + 1] = Math.floor(item.value.length / 256);
-  return writeByteString(item.suffix, out, at + XATTR_ENTRY_SIZE);
-}
-
-function writeEntry(item: Item, out: Uint8Array, at: number): number {
-  writeByteString(item.value, out, writeHead(item, out, at));
-  return at + item.size;
-}
-
-/** The value of a metacopy up to the digest. */
-function metacopyHead(hash: HashName): Uint8Array {
-  const head = new Uint8Array(METACOPY_SIZE);
-  head[METACOPY.length[0]] = METACOPY_SIZE + DIGEST_SIZE[hash];
-  head[METACOPY.algorithm[0]] = KERNEL_ALGORITHM[hash];
-  return head;
-}
-
-/** The start of an entry that is the same for all digests. */
-function headBytes(item: Item, valueHead: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(XATTR_ENTRY_SIZE + item.suffix.length + valueHead.length);
-  bytes.set(valueHead, writeHead(item, bytes, 0));
-  return bytes;
 }

@@ -1,5 +1,6 @@
 import { FormatError } from "../base/mod.ts";
-import type { Directory, FileTree, Leaf, Node } from "./tree.ts";
+import type { FileTree } from "./file_tree.ts";
+import type { Directory, Leaf, Node } from "./tree.ts";
 
 /**
  * Calls `visit` for every directory and leaf, a leaf with several names once for each, in no

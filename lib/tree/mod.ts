@@ -18,6 +18,7 @@
  */
 export * from "./tree.ts";
 export * from "./notes.ts";
+export * from "./file_tree.ts";
 export * from "./links.ts";
 export * from "./lookup.ts";
 export * from "./transform.ts";

@@ -7,7 +7,8 @@
 import { type ByteString, InvalidNameError } from "../base/mod.ts";
 import { forEachNode } from "./links.ts";
 import { findDirectory, lookupDirectory } from "./lookup.ts";
-import { type Directory, type FileTree, NO_XATTRS, type Stat, type Xattrs } from "./tree.ts";
+import type { FileTree } from "./file_tree.ts";
+import { type Directory, NO_XATTRS, type Stat, type Xattrs } from "./tree.ts";
 
 /** Which extended attributes the container-root transformation keeps. */
 export type XattrMode = "allowlist-only" | "keep-user-xattrs";

@@ -4,7 +4,6 @@
  * @module
  */
 import type { ByteString, ObjectId } from "../base/mod.ts";
-import type { TreeNotes } from "./notes.ts";
 
 /** Extended attributes by name; replaced as a whole, never changed in place. */
 export type Xattrs = ReadonlyMap<ByteString, ByteString>;
@@ -93,11 +92,3 @@ export class Directory {
 
 /** A directory or a leaf. */
 export type Node = Directory | Leaf;
-
-/** The tree of one image. */
-export interface FileTree {
-  /** The root directory. */
-  root: Directory;
-  /** What the tree's dumpfile said beyond the tree; read by the `c` dialect of the writer only. */
-  notes?: TreeNotes;
-}
