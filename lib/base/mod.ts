@@ -17,6 +17,7 @@ export * from "./errors.ts";
 export * from "./bytes.ts";
 export * from "./hash.ts";
 export * from "./node_hash.ts";
+export * from "./sync_zlib.ts";
 export * from "./zstd.ts";
 export * from "./node_zstd.ts";
 export * from "./digest.ts";

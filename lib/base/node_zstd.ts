@@ -1,6 +1,7 @@
 import { constants, createZstdCompress, createZstdDecompress } from "node:zlib";
 import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { FormatError, UnsupportedError } from "./errors.ts";
+import { SyncZlib } from "./sync_zlib.ts";
 import type { ZstdCodec, ZstdCompressor, ZstdDecompressor } from "./zstd.ts";
 import { ZSTD_EMPTY_FRAME, ZSTD_PIECE } from "./zstd.ts";
 
@@ -15,92 +16,16 @@ const COMPRESS_BUFFER = 1 << 18;
 const MAX_FALLBACK_PLAIN = 2 ** 30;
 const CHUNK_SIZE = 64;
 
-/**
- * The synchronous step of a zlib stream object: both Deno and Node have it, and widely used packages
- * rely on it, but it is not in their documentation; so it is looked for before it is used.
- */
-interface ZlibHandle {
-  writeSync(
-    flush: number,
-    input: Uint8Array,
-    inputOffset: number,
-    inputLength: number,
-    output: Uint8Array,
-    outputOffset: number,
-    outputLength: number,
-  ): void;
-  close(): void;
-  onerror?: (message: string) => void;
-}
-
-/** A zlib stream as this file uses it. */
-interface ZlibStream {
-  readonly _handle?: ZlibHandle | null;
-  /** Left after a step: output bytes, input bytes. */
-  readonly _writeState?: Uint32Array;
-}
-
-/** One stream stepped synchronously. */
-class SyncStream implements Disposable {
-  readonly #handle: ZlibHandle;
-  readonly #left: Uint32Array;
-  #error: string | undefined;
-  #open = true;
-
-  private constructor(handle: ZlibHandle, left: Uint32Array) {
-    this.#handle = handle;
-    this.#left = left;
-    // Node reports faults here, Deno throws them: both end in `step`.
-    handle.onerror = (message) => {
-      this.#error = message;
-    };
-  }
-
-  /** Takes over the handle of a fresh stream; `undefined` when this runtime has none. */
-  static open(stream: unknown): SyncStream | undefined {
-    const { _handle: handle, _writeState: left } = stream as ZlibStream;
-    if (!handle || typeof handle.writeSync !== "function" || !(left instanceof Uint32Array)) {
-      return undefined;
-    }
-    return new SyncStream(handle, left);
-  }
-
-  /** Input bytes that the last step left over. */
-  get inputLeft(): number {
-    return this.#left[1]!;
-  }
-
-  /** One step; returns the number of output bytes. */
-  step(flush: number, input: Uint8Array, offset: number, output: Uint8Array): number {
-    try {
-      const length = input.length - offset;
-      this.#handle.writeSync(flush, input, offset, length, output, 0, output.length);
-    } catch (error) {
-      this.#error = error instanceof Error ? error.message : String(error);
-    }
-    if (this.#error !== undefined) {
-      const message = this.#error.replace(/^Zstd (?:de)?compress error: /, "");
-      throw new FormatError("zstd", message);
-    }
-    return output.length - this.#left[0]!;
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#open) this.#handle.close();
-    this.#open = false;
-  }
-}
-
 const NOTHING = new Uint8Array(0);
 
 class StreamCompressor implements ZstdCompressor {
-  readonly #stream: SyncStream;
+  readonly #stream: SyncZlib;
   readonly #output = new Uint8Array(COMPRESS_BUFFER);
   #pieces: Uint8Array[] = [];
   #size = 0;
   #touched = false;
 
-  constructor(stream: SyncStream) {
+  constructor(stream: SyncZlib) {
     this.#stream = stream;
   }
 
@@ -171,10 +96,10 @@ class WholeCompressor implements ZstdCompressor {
 }
 
 class StreamDecompressor implements ZstdDecompressor {
-  readonly #stream: SyncStream;
+  readonly #stream: SyncZlib;
   readonly #output = new Uint8Array(ZSTD_PIECE);
 
-  constructor(stream: SyncStream) {
+  constructor(stream: SyncZlib) {
     this.#stream = stream;
   }
 
@@ -246,13 +171,13 @@ export function createNodeZstd(options?: NodeZstdOptions): ZstdCodec {
     compressor(): ZstdCompressor {
       const stream = whole
         ? undefined
-        : SyncStream.open(createZstdCompress({ chunkSize: CHUNK_SIZE }));
+        : SyncZlib.open(createZstdCompress({ chunkSize: CHUNK_SIZE }), "zstd");
       return stream === undefined ? new WholeCompressor() : new StreamCompressor(stream);
     },
     decompressor(): ZstdDecompressor {
       const stream = whole
         ? undefined
-        : SyncStream.open(createZstdDecompress({ chunkSize: CHUNK_SIZE }));
+        : SyncZlib.open(createZstdDecompress({ chunkSize: CHUNK_SIZE }), "zstd");
       return stream === undefined ? new WholeDecompressor() : new StreamDecompressor(stream);
     },
     compress(bytes: Uint8Array): Uint8Array {

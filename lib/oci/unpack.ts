@@ -3,6 +3,7 @@ import { Readable, type Transform } from "node:stream";
 import { constants, createGunzip, createZstdDecompress } from "node:zlib";
 import {
   FormatError,
+  SyncZlib,
   withContext,
   ZSTD_BLOCK_HEADER,
   ZSTD_MAX_HEADER,
@@ -27,6 +28,7 @@ export function sniffCompression(head: Uint8Array): Compression {
  * Unpacks a blob that comes in pieces.
  *
  * @param pieces each piece must stay as it is until the whole is unpacked
+ * @returns pieces that are valid until the next one is asked for
  * @throws {FormatError} for damaged or truncated input
  */
 export function unpack(
@@ -44,8 +46,43 @@ async function* plain(
   yield* pieces;
 }
 
-/** Sends pieces through a zlib stream with back-pressure. */
-async function* through(
+/** Sends pieces through a zlib stream: step by step where the runtime allows, else as a stream. */
+function through(
+  stream: Transform,
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  format: string,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  const steps = SyncZlib.open(stream, format);
+  return steps === undefined ? piped(stream, pieces, format) : stepped(steps, pieces, format);
+}
+
+/** One output buffer for everything: fresh ones cost page faults and collections. */
+async function* stepped(
+  steps: SyncZlib,
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+  format: string,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  using _steps = steps;
+  const output = new Uint8Array(PIECE);
+  for await (const piece of pieces) {
+    for (let at = 0;;) {
+      const made = steps.step(constants.Z_NO_FLUSH, piece, at, output);
+      at = piece.length - steps.inputLeft;
+      if (made > 0) yield output.subarray(0, made);
+      if (made < output.length && at === piece.length) break;
+      if (made === 0 && at < piece.length) {
+        // Zeros behind the last gzip member are padding; the inflater stops at them.
+        if (piece.subarray(at).every((byte) => byte === 0)) break;
+        throw new FormatError(format, `Invalid ${format} data: bytes after the end`);
+      }
+    }
+  }
+  // Tells a truncated gzip stream; zstd frames are known to be whole.
+  if (format === "gzip") steps.step(constants.Z_FINISH, new Uint8Array(0), 0, output);
+}
+
+/** The way of runtimes whose streams cannot be stepped. */
+async function* piped(
   stream: Transform,
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
   format: string,
