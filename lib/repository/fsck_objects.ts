@@ -11,7 +11,7 @@ import {
   readDir,
   tryOpenNumber,
 } from "../../ffi/mod.ts";
-import type { FsckKind } from "./fsck_report.ts";
+import { type FsckKind, reasonOf } from "./fsck_report.ts";
 import { objectNameFault } from "./objects.ts";
 import { ObjectDirectory, TMP_OBJECT_PREFIX } from "./object_write.ts";
 
@@ -68,7 +68,9 @@ function checkSubdirectory(
     dir = openDir(task.dir, prefix);
   } catch (error) {
     if (isErrno(error, "ENOENT")) return; // removed since it was listed
-    throw error;
+    if (!isErrno(error, "ENOTDIR")) throw error;
+    result.warnings.push(`objects/${prefix} is not a directory of objects`);
+    return;
   }
   using _dir = dir;
   const names = readDir(dir).map((entry) => entry.name).sort();
@@ -101,19 +103,18 @@ function checkObject(
   const number = tryOpenNumber(file.dir, file.name, { flags });
   if (number < 0) return { kind: "object-open-failed", text: errnoText(errno()) };
   using fd = new Fd(number);
+  let step = "Measuring verity digest";
   try {
     let measured = measureVerity(fd, task.algorithm);
     if (measured === "missing" || measured === "unsupported") {
       if (task.secure) return { kind: "object-verity-missing", text: "" };
+      step = "Computing verity digest in userspace";
       measured = file.hashing.idOfFile(fd);
     }
     return measured === file.prefix + file.name
       ? undefined
       : { kind: "object-digest-mismatch", text: `measured ${measured}` };
   } catch (error) {
-    return {
-      kind: "object-verity-failed",
-      text: error instanceof Error ? error.message : String(error),
-    };
+    return { kind: "object-verity-failed", text: `${step}: ${reasonOf(error)}` };
   }
 }

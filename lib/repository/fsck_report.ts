@@ -36,7 +36,7 @@ export interface AffectedUser {
   object: string;
   /** What uses it, for example `images/<id>` or `streams/<name>`. */
   user: string;
-  /** References that lead to the user. */
+  /** Paths of the references that lead to the user, also by way of other streams. */
   refs: string[];
   /** A path in the image whose content the object is. */
   path?: string;

@@ -58,6 +58,12 @@ export interface ObjectDirectoryOptions {
 export const TMP_OBJECT_PREFIX = ".tmp-object-";
 
 const COPY_PIECE = 1 << 20;
+/** Objects above this many bytes are always looked for first: writing them for nothing is dear. */
+const LOOK_SIZE = 256 * 1024;
+/** Share of objects that must have been there lately for looking to pay. */
+const LOOK_HITS = 0.2;
+/** Objects over which that share is taken. */
+const LOOK_WINDOW = 32;
 
 /**
  * Writes objects into `objects/` (spec: repository 6). Synchronous and without shared state, so
@@ -70,6 +76,7 @@ export class ObjectDirectory {
   readonly #hasher: FsVerityHasher;
   readonly #digest: Uint8Array = new Uint8Array(128);
   #unnamed = true;
+  #hits = 1;
   /** Whether enabling fs-verity is worth a try; an insecure repository stops after the first no. */
   #verity = true;
 
@@ -103,13 +110,34 @@ export class ObjectDirectory {
     const id = options.id ?? this.idOf(bytes, start, end);
     const size = end - start;
     const path = objectPath(id);
-    const found = sizeAt(this.#dir, path);
-    if (found >= 0 && this.#intact(id, { found, size, thorough: options.thorough ?? false })) {
+    const thorough = options.thorough ?? false;
+    const looked = this.#worthLooking(size);
+    const found = looked ? sizeAt(this.#dir, path) : -1;
+    if (looked) this.#remember(found >= 0);
+    if (found >= 0 && this.#intact(id, { found, size, thorough })) {
       return { id, size, outcome: "present" };
     }
     using file = this.#create();
     writeAll(file.fd, bytes.subarray(start, end), path);
-    return this.#publish(file, { id, size, damaged: found >= 0 });
+    const stored = this.#publish(file, { id, size, damaged: found >= 0 });
+    if (looked || stored.outcome !== "present") return stored;
+    this.#remember(true);
+    const there = sizeAt(this.#dir, path);
+    if (this.#intact(id, { found: there, size, thorough })) return stored;
+    return this.#publish(file, { id, size, damaged: true });
+  }
+
+  /**
+   * Whether to look for an object before writing it. Looking costs a third of writing a small file,
+   * so where next to nothing is there already, the name that is taken tells just as well.
+   */
+  #worthLooking(size: number): boolean {
+    return size > LOOK_SIZE || this.#hits > LOOK_HITS;
+  }
+
+  /** Keeps a sliding share of objects that were there already, between 0 and 1. */
+  #remember(hit: boolean): void {
+    this.#hits += ((hit ? 1 : 0) - this.#hits) / LOOK_WINDOW;
   }
 
   /** Starts a file whose content comes in pieces; memory does not grow with its size. */
@@ -135,7 +163,8 @@ export class ObjectDirectory {
   #intact(id: ObjectId, check: { found: number; size: number; thorough: boolean }): boolean {
     if (check.found !== check.size) return false;
     if (!this.#secure && !check.thorough) return true;
-    using fd = openIfExists(this.#dir, objectPath(id), { flags: O.RDONLY | O.NOFOLLOW });
+    const flags = O.RDONLY | O.NOFOLLOW | O.NONBLOCK;
+    using fd = openIfExists(this.#dir, objectPath(id), { flags });
     if (fd === undefined) return false;
     const measured = measureVerity(fd, this.#algorithm);
     if (measured !== "missing" && measured !== "unsupported") return measured === id;
