@@ -70,8 +70,11 @@ export function parseDecimal(
 
 /** The digits of `bytes[start, end)`, all known to be decimal, as a bigint below about 2^64. */
 function parseBig(bytes: Uint8Array, start: number, end: number): bigint {
+  let first = start;
+  // Any number of zeros may come first, and each digit costs a bigint.
+  while (first < end && bytes[first] === ZERO) first++;
   let value = 0n;
-  for (let i = start; i < end; i++) value = value * 10n + BigInt(bytes[i]! - ZERO);
+  for (let i = first; i < end; i++) value = value * 10n + BigInt(bytes[i]! - ZERO);
   return value;
 }
 

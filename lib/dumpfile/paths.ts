@@ -85,7 +85,7 @@ export class PathResolver {
       if (path.endsWith("/") && /[^/]/.test(path)) {
         throw new PathFault(`Parent directory missing for ${quotedPath(path)}`);
       }
-      whole = "/" + path.split("/").filter((part) => part !== "").join("/");
+      whole = ("/" + path).replace(/\/+/g, "/");
       if (whole === "/") return whole;
     } else {
       if (path.length > PATH_MAX) throw new PathFault(`Path is too long: ${path.length} bytes`);

@@ -74,6 +74,8 @@ const MODE_OF_TYPE: readonly number[] = [
   S_IF.socket,
   S_IF.symlink,
 ];
+/** Images are little-endian, and typed arrays have the order of the host. */
+const HOST_IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 const WORD = 4;
 const HALF = 2;
 /** Chunk formats keep the high half of the block number of their promoted array. */
@@ -123,9 +125,11 @@ class ImageWriter {
   readonly #words: Uint32Array;
   readonly #view: DataView;
 
-  constructor(tree: FileTree, rules: PlanRules, hash: HashName) {
+  constructor(tree: FileTree, rules: PlanRules, options: WriteImageOptions) {
+    const { hash } = options;
     this.#rules = rules;
-    const notes = rules.c ? tree.notes : undefined;
+    // Redirects of the dumpfile's own are kept in format 2 too, which has no rules of C's.
+    const notes = options.dialect === "c" ? tree.notes : undefined;
     const collectRules = { v2: rules.v2, c: rules.c, notes };
     this.#inodes = this.#collect(tree, collectRules);
     this.#order = inodeOrder(this.#inodes, collectRules);
@@ -365,5 +369,6 @@ export function writeImage(tree: FileTree, options: WriteImageOptions): Uint8Arr
   const version = options.version ?? 1;
   const v2 = version === 2;
   const rules: PlanRules = { version, v2, c: options.dialect === "c" && !v2 };
-  return new ImageWriter(tree, rules, options.hash).write();
+  if (!HOST_IS_LITTLE_ENDIAN) throw new UnsupportedError("Cannot write images on this processor");
+  return new ImageWriter(tree, rules, options).write();
 }

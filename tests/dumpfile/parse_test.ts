@@ -340,6 +340,17 @@ Deno.test("DumpfileParser gives the same tree for any pieces", async (t) => {
   }
 });
 
+Deno.test("parseDumpfile() takes numbers of any length in linear time", () => {
+  const zeros = "0".repeat(4_000_000);
+  const start = performance.now();
+  assert.equal(parse(`/ ${zeros} 40755 2 0 0 0 ${zeros}9.0 - - -`).root.stat.mtimeSec, 9n);
+  const nines = "9".repeat(4_000_000);
+  assert.throws(() => parse(`/ ${nines} 40755 2 0 0 0 1.0 - - -`), {
+    reason: "number too large to fit in target type",
+  });
+  assert.ok(performance.now() - start < 1000);
+});
+
 Deno.test("DumpfileParser bounds what it keeps of one line", () => {
   const parser = new DumpfileParser();
   const piece = new Uint8Array(1 << 20).fill(0x61);

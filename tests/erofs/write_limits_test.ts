@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { FormatError, type ObjectId } from "../../lib/base/mod.ts";
+import { FormatError, type ObjectId, toByteString } from "../../lib/base/mod.ts";
+import { parseDumpfile } from "../../lib/dumpfile/mod.ts";
 import {
   type ErofsVersion,
   INODE_EXTENDED_SIZE,
@@ -175,6 +176,18 @@ Deno.test("writeImage() gives files without verity or data no chunk address in f
     const end = at + INODE_EXTENDED_SIZE + 12 + 4 * (view.getUint16(at + 2, true) - 1);
     assert.equal(view.getUint32(end, true), tail === 4 ? 0xffffffff : 0, content.type);
   }
+});
+
+Deno.test("writeImage() keeps a dumpfile's own redirects in every format", () => {
+  const lines = "/ 0 40755 2 0 0 0 1.0 - - -\n/a 9 100644 1 0 0 0 1.0 foo/bar - -\n";
+  const parsed = parseDumpfile(new TextEncoder().encode(lines), { dialect: "c" });
+  for (const version of [0, 1, 2] as const) {
+    const image = writeImage(parsed, { version, hash: "sha256", dialect: "c" });
+    assert.ok(toByteString(image).includes("overlay.redirect/foo/bar"), `v${version}`);
+  }
+  // Without C's rules the note is not read.
+  const image = writeImage(parsed, { hash: "sha256" });
+  assert.ok(!toByteString(image).includes("foo/bar"));
 });
 
 Deno.test("writeImage() does not change the tree and is repeatable", () => {
