@@ -1,6 +1,16 @@
 /** `oci-archive:` files: a layout in a tar, read in place by offsets (spec: oci 5). */
 import { FormatError, NotFoundError, withContext } from "../base/mod.ts";
-import { AT_FDCWD, Fd, fstat, O, openAt, openPath, preadFull, writeAll } from "../../ffi/mod.ts";
+import {
+  AT_FDCWD,
+  type Fd,
+  fstat,
+  isErrno,
+  O,
+  openAt,
+  openPath,
+  preadFull,
+  writeAll,
+} from "../../ffi/mod.ts";
 import { locateTarMembers, type TarMember } from "../tar/mod.ts";
 import { type Blob, checkBlobSize, readRange } from "./blob.ts";
 import { type Descriptor, MAX_DOCUMENT_SIZE } from "./documents.ts";
@@ -41,7 +51,9 @@ class ArchiveLayout implements LayoutSource {
       });
     }
     checkBlobSize(descriptor, member.size);
-    return { fd: this.#fd, offset: member.offset, size: member.size };
+    const { offset, size } = member;
+    // The descriptor is shared by all blobs and closed with the source.
+    return { fd: this.#fd, offset, size, [Symbol.dispose]: () => {} };
   }
 
   [Symbol.dispose](): void {
@@ -83,19 +95,37 @@ function indexMembers(fd: Fd): Map<string, TarMember> {
       throw new FormatError("oci-archive", `More than ${MAX_MEMBERS} members in the archive`);
     }
     if (member.type === "file") members.set(member.path, member);
+    else if (member.type === "hardlink") {
+      const target = members.get(member.target.replace(/^(?:\.?\/)+/, ""));
+      if (target !== undefined) members.set(member.path, target);
+    } else members.delete(member.path);
   }
   return members;
 }
 
 async function unpackToTemporary(fd: Fd, compression: "gzip" | "zstd"): Promise<Fd> {
-  const dir = Deno.env.get("TMPDIR") ?? "/var/tmp";
-  const temporary = openAt(AT_FDCWD, dir, { flags: O.TMPFILE | O.RDWR, mode: 0o600 });
+  const temporary = openTemporary(Deno.env.get("TMPDIR") ?? "/var/tmp");
   try {
     for await (const piece of unpack(readPieces(fd), compression)) writeAll(temporary, piece);
     return temporary;
   } catch (error) {
     temporary.close();
     throw error;
+  }
+}
+
+/** A file without a name; it vanishes with its descriptor. */
+function openTemporary(dir: string): Fd {
+  try {
+    return openAt(AT_FDCWD, dir, { flags: O.TMPFILE | O.RDWR, mode: 0o600 });
+  } catch (error) {
+    if (!isErrno(error, "EOPNOTSUPP", "EISDIR", "ENOSYS")) throw error;
+  }
+  const path = Deno.makeTempFileSync({ dir, prefix: "cfs-archive-" });
+  try {
+    return openPath(path, { flags: O.RDWR });
+  } finally {
+    Deno.removeSync(path);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Blobs of local sources: a stretch of a file. */
 import { type Descriptor, MAX_DOCUMENT_SIZE } from "./documents.ts";
 import {
-  Digest,
+  type Digest,
   DigestMismatchError,
   FormatError,
   type HashName,
@@ -10,9 +10,9 @@ import {
 } from "../base/mod.ts";
 import { type Fd, preadFull } from "../../ffi/mod.ts";
 
-/** A blob that can be read at any place. */
-export interface Blob {
-  /** Open file; closed by the source. */
+/** A blob that can be read at any place; disposing of it gives its descriptor back. */
+export interface Blob extends Disposable {
+  /** Open file. */
   readonly fd: Fd;
   /** Where the blob starts in the file, in bytes. */
   readonly offset: number;
@@ -28,6 +28,7 @@ export interface BlobSource extends Disposable {
    * Opens a blob; only its size is known to be right.
    *
    * @throws {NotFoundError} when the source does not have it
+   * @throws {FormatError} when it is no regular file or has another size
    */
   blob(descriptor: Descriptor): Blob;
 }
@@ -76,14 +77,17 @@ export function readDocument(
       `${what} ${descriptor.digest} has ${descriptor.size} bytes, more than ${MAX_DOCUMENT_SIZE}`,
     );
   }
-  const blob = source.blob(descriptor);
+  using blob = source.blob(descriptor);
   const bytes = readRange(blob, what);
   verifyBytes(bytes, descriptor.digest, what);
   return bytes;
 }
 
 /** A whole small blob. */
-export function readRange(blob: Blob, what: string): Uint8Array<ArrayBuffer> {
+export function readRange(
+  blob: Pick<Blob, "fd" | "offset" | "size">,
+  what: string,
+): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(new ArrayBuffer(Math.max(blob.size, 4096)), 0, blob.size);
   const got = preadFull(blob.fd, bytes, blob.offset);
   if (got !== blob.size) {

@@ -15,23 +15,53 @@ export interface LayerRef {
   readonly object: ObjectId;
 }
 
-/** Builds the tree of an image from its layers, oldest first. */
-export function buildTree(
-  repository: Repository,
-  layers: readonly LayerRef[],
-  options: { xattrs?: XattrMode; warn?: (text: string) => void } = {},
-): FileTree {
-  const builder = new LayerTreeBuilder({ warning: options.warn ?? (() => {}) });
-  for (const { id, object } of layers) {
+/** How a tree is built. */
+export interface ImageTreeOptions {
+  /** Extended attributes that stay. @default "allowlist-only" */
+  xattrs?: XattrMode;
+  /** Told what is odd but allowed. */
+  warn?: (text: string) => void;
+}
+
+/** The tree of an image while its layers are put on top of each other, oldest first. */
+export class ImageTree {
+  readonly #repository: Repository;
+  readonly #options: ImageTreeOptions;
+  readonly #builder: LayerTreeBuilder;
+
+  /** Starts with an empty tree. */
+  constructor(repository: Repository, options: ImageTreeOptions = {}) {
+    this.#repository = repository;
+    this.#options = options;
+    this.#builder = new LayerTreeBuilder({ warning: options.warn ?? (() => {}) });
+  }
+
+  /** Puts the next layer on top. */
+  add({ id, object }: LayerRef): void {
     try {
       const contentType = CONTENT_TYPE.ociLayer;
-      const stream = repository.openStreamObject(object, { contentType });
-      builder.applyLayer(readLayerEntries(stream), id.toString());
+      const stream = this.#repository.openStreamObject(object, { contentType });
+      this.#builder.applyLayer(readLayerEntries(stream), id.toString());
     } catch (cause) {
       throw withContext(`Unpacking layer ${id}`, cause);
     }
   }
-  return builder.finish({ xattrs: options.xattrs ?? "allowlist-only" });
+
+  /** The finished tree. */
+  finish(): FileTree {
+    return this.#builder.finish({ xattrs: this.#options.xattrs ?? "allowlist-only" });
+  }
+}
+
+/** Builds the tree of an image from its layers, oldest first. */
+export function buildTree(
+  repository: Repository,
+  layers: readonly LayerRef[],
+  options: ImageTreeOptions = {},
+): FileTree {
+  const tree = new ImageTree(repository, options);
+  for (const layer of layers) tree.add(layer);
+  return tree.finish();
 }
 
 /** The bytes of an image in a format. */

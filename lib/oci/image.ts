@@ -1,5 +1,6 @@
 /** Images in a repository: manifest, config, layers and what belongs to them (spec: oci 1). */
 import {
+  ComposefsError,
   Digest,
   FormatError,
   NotFoundError,
@@ -7,6 +8,7 @@ import {
   UnsupportedError,
   withContext,
 } from "../base/mod.ts";
+import { isErrno, unlinkAt } from "../../ffi/mod.ts";
 import { type OpenStream, type Repository, singleObject } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import { verifyBytes } from "./blob.ts";
@@ -218,10 +220,20 @@ export function listReferrers(repository: Repository, subject: Digest): Digest[]
   for (const ref of repository.listRefs("streams")) {
     if (!ref.name.startsWith(prefix)) continue;
     const name = ref.name.slice(prefix.length);
-    if (ref.entry !== `oci-manifest-${name}`) continue;
-    if (repository.streamObject(ref.entry) !== undefined) referrers.push(Digest.parse(name));
+    const artifact = parseDigest(name);
+    if (artifact === undefined || ref.entry !== manifestStream(artifact)) continue;
+    if (repository.streamObject(ref.entry) !== undefined) referrers.push(artifact);
   }
   return referrers;
+}
+
+/** A digest from a name on disk; `undefined` for names that somebody else put there. */
+function parseDigest(text: string): Digest | undefined {
+  try {
+    return Digest.parse(text);
+  } catch {
+    return undefined; // no digest, so nothing of ours
+  }
 }
 
 /** Makes the link from a subject to an artifact that refers to it. */
@@ -231,30 +243,51 @@ export function recordReferrer(repository: Repository, artifact: Digest, subject
 }
 
 /**
- * Removes links from subjects that are gone; to be called under the collector's lock, since
- * referrer links are roots.
+ * Removes links from subjects that are gone, with their directories; to be called under the
+ * collector's lock, since referrer links are roots.
  */
 export function pruneReferrers(repository: Repository): void {
+  const gone = new Set<string>();
   for (const ref of repository.listRefs("streams")) {
     const match = /^oci-referrers\/([^/]+)\/[^/]+$/.exec(ref.name);
     if (match === null) continue;
-    if (repository.streamObject(`oci-manifest-${match[1]}`) === undefined) {
-      repository.removeRef("streams", ref.name);
+    const subject = match[1]!;
+    if (repository.streamObject(`oci-manifest-${subject}`) !== undefined) continue;
+    repository.removeRef("streams", ref.name);
+    gone.add(subject);
+  }
+  for (const subject of gone) {
+    try {
+      const path = `streams/refs/${REFERRER_REFS}/${subject}`;
+      unlinkAt(repository.directory, path, { directory: true });
+    } catch (error) {
+      // Something else is in it; that is not ours to remove.
+      if (!isErrno(error, "ENOTEMPTY", "EEXIST")) throw error;
     }
   }
 }
 
-/** Whether a layer is stored with all its objects. */
-export function hasWholeLayer(repository: Repository, id: Digest): ObjectId | undefined {
-  const object = repository.streamObject(layerStream(id));
-  if (object === undefined) return undefined;
+/**
+ * The stream object of a layer that is stored with all its objects.
+ *
+ * @param options.tar the layer must be a split tar; an artifact's blob with the same bytes is not
+ */
+export function hasWholeLayer(
+  repository: Repository,
+  id: Digest,
+  options: { tar: boolean } = { tar: false },
+): ObjectId | undefined {
   try {
-    const stream = repository.openStreamObject(object);
+    const object = repository.streamObject(layerStream(id));
+    if (object === undefined) return undefined;
+    const contentType = CONTENT_TYPE.ociLayer;
+    const stream = repository.openStreamObject(object, options.tar ? { contentType } : {});
     for (const ref of stream.objectRefs) {
       if (repository.objects.size(ref) === undefined) return undefined;
     }
     return object;
-  } catch {
+  } catch (error) {
+    if (!(error instanceof ComposefsError)) throw error;
     // Damaged or gone: the layer is imported again, which repairs it.
     return undefined;
   }

@@ -1,17 +1,7 @@
 /** `oci:` layouts: `index.json` and `blobs/` in a directory (spec: oci 5.1). */
-import { InvalidNameError, NotFoundError, withContext } from "../base/mod.ts";
-import {
-  AT_FDCWD,
-  type Fd,
-  fstat,
-  isErrno,
-  O,
-  openAt,
-  openAt2,
-  openDir,
-  RESOLVE,
-} from "../../ffi/mod.ts";
-import { type Blob, type BlobSource, checkBlobSize, readRange } from "./blob.ts";
+import { FormatError, NotFoundError, withContext } from "../base/mod.ts";
+import { AT_FDCWD, type Fd, fstat, isErrno, O, openAt2, openDir, RESOLVE } from "../../ffi/mod.ts";
+import { type Blob, type BlobSource, checkBlobSize, digestHash, readRange } from "./blob.ts";
 import { type Descriptor, MAX_DOCUMENT_SIZE } from "./documents.ts";
 
 /** A source that has an `index.json`. */
@@ -20,20 +10,28 @@ export interface LayoutSource extends BlobSource {
   readonly index: Uint8Array;
 }
 
-/** Path of a blob below the layout; only digests whose encoding is hex have one. */
+/**
+ * Path of a blob below the layout; only digests that content can be checked against have one.
+ *
+ * @throws {FormatError} for other digests
+ */
 export function blobPath(descriptor: Descriptor): string {
-  const { algorithm, encoded } = descriptor.digest;
-  if (!/^[a-z0-9]+$/.test(algorithm) || !/^[0-9a-f]+$/.test(encoded)) {
-    throw new InvalidNameError(`Digest ${descriptor.digest} cannot name a file of a layout`);
-  }
-  return `blobs/${algorithm}/${encoded}`;
+  const { digest } = descriptor;
+  return `blobs/${digestHash(digest)}/${digest.encoded}`;
+}
+
+/** Opens a file of a layout from somewhere else: it must not lead us out of its directory. */
+function openBeneath(root: Fd, path: string): Fd {
+  return openAt2(root, path, {
+    flags: O.RDONLY | O.NONBLOCK,
+    resolve: RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS,
+  });
 }
 
 class DirectoryLayout implements LayoutSource {
   readonly name: string;
   readonly index: Uint8Array;
   readonly #root: Fd;
-  readonly #open: Fd[] = [];
 
   constructor(path: string, root: Fd, index: Uint8Array) {
     this.name = path;
@@ -45,11 +43,7 @@ class DirectoryLayout implements LayoutSource {
     const path = blobPath(descriptor);
     let fd: Fd;
     try {
-      // A layout from somewhere else must not lead us out of its directory.
-      fd = openAt2(this.#root, path, {
-        flags: O.RDONLY | O.NONBLOCK,
-        resolve: RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS,
-      });
+      fd = openBeneath(this.#root, path);
     } catch (cause) {
       if (isErrno(cause, "ENOENT")) {
         throw new NotFoundError("blob", descriptor.digest.toString(), {
@@ -59,14 +53,18 @@ class DirectoryLayout implements LayoutSource {
       }
       throw withContext(`Opening blob ${descriptor.digest} in ${this.name}`, cause);
     }
-    this.#open.push(fd);
-    const { size } = fstat(fd);
-    checkBlobSize(descriptor, size);
-    return { fd, offset: 0, size };
+    try {
+      const { size, isFile } = fstat(fd);
+      if (!isFile) throw new FormatError("blob", `Blob ${descriptor.digest} is no regular file`);
+      checkBlobSize(descriptor, size);
+      return { fd, offset: 0, size, [Symbol.dispose]: () => fd.close() };
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
   }
 
   [Symbol.dispose](): void {
-    for (const fd of this.#open.splice(0)) fd.close();
     this.#root.close();
   }
 }
@@ -81,9 +79,9 @@ export function openLayout(path: string): LayoutSource {
   }
   try {
     using fd = openIndex(root, path);
-    const size = fstat(fd).size;
-    if (size > MAX_DOCUMENT_SIZE) {
-      throw new InvalidNameError(`index.json of ${path} has ${size} bytes`);
+    const { size, isFile } = fstat(fd);
+    if (!isFile || size > MAX_DOCUMENT_SIZE) {
+      throw new FormatError("image index", `index.json of ${path} is no file or too big`);
     }
     return new DirectoryLayout(path, root, readRange({ fd, offset: 0, size }, "index.json"));
   } catch (error) {
@@ -94,8 +92,9 @@ export function openLayout(path: string): LayoutSource {
 
 function openIndex(root: Fd, path: string): Fd {
   try {
-    return openAt(root, "index.json", { flags: O.RDONLY | O.NONBLOCK });
+    return openBeneath(root, "index.json");
   } catch (cause) {
+    if (!isErrno(cause, "ENOENT")) throw withContext(`Opening index.json in ${path}`, cause);
     throw new NotFoundError("image index", path, {
       message: `Cannot find the Image Index (index.json) in ${path}`,
       cause,

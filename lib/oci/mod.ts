@@ -14,7 +14,13 @@ export {
   parseManifest,
   type Platform,
 } from "./documents.ts";
-export { buildTree, imageBytes, type LayerRef } from "./erofs_image.ts";
+export {
+  buildTree,
+  imageBytes,
+  ImageTree,
+  type ImageTreeOptions,
+  type LayerRef,
+} from "./erofs_image.ts";
 export {
   type DocumentStream,
   imageRefName,

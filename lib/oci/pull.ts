@@ -14,7 +14,7 @@ import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import { openArchive } from "./archive.ts";
 import { checkBlobSize, readDocument } from "./blob.ts";
 import { type Descriptor, type ImageConfig, parseConfig, type Platform } from "./documents.ts";
-import { buildTree, imageBytes, type LayerRef } from "./erofs_image.ts";
+import { imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
 import { hasWholeLayer, imageRefName, openManifest, recordReferrer } from "./image.ts";
 import type { ImportedLayer } from "./layer_import.ts";
 import { LayerPool } from "./layer_pool.ts";
@@ -160,9 +160,20 @@ class Pull {
       this.#repository.sync();
       return this.#result(present.manifest, present.image);
     }
-    const imported = await this.#importLayers(wanted);
-    const layers = wanted.map(({ id }): LayerRef => ({ id, object: imported.get(id.toString())! }));
-    const images = container ? this.#storeImages(layers) : new Map<ErofsVersion, ObjectId>();
+    const warn = (text: string) => this.#progress({ type: "warning", text });
+    const tree = container ? new ImageTree(this.#repository, { warn }) : undefined;
+    const layers: LayerRef[] = [];
+    // Each layer joins the tree as soon as those below it have, while others are still unpacked.
+    await this.#importLayers(wanted, (objects) => {
+      for (let next = wanted[layers.length]; next !== undefined; next = wanted[layers.length]) {
+        const object = objects.get(next.id.toString());
+        if (object === undefined) return;
+        const layer = { id: next.id, object };
+        layers.push(layer);
+        tree?.add(layer);
+      }
+    });
+    const images = this.#storeImages(tree);
     // Everything is stored; what follows only makes names, after one sync for all of it.
     return this.#register(layers, { configBytes, images });
   }
@@ -222,8 +233,15 @@ class Pull {
     return { manifest, image };
   }
 
-  /** Imports the layers that are missing; returns the stream object of each layer by identity. */
-  async #importLayers(wanted: WantedLayer[]): Promise<Map<string, ObjectId>> {
+  /**
+   * Imports the layers that are missing.
+   *
+   * @param arrived called with the stream object of each layer so far, by identity
+   */
+  async #importLayers(
+    wanted: WantedLayer[],
+    arrived: (objects: ReadonlyMap<string, ObjectId>) => void,
+  ): Promise<void> {
     const repository = this.#repository;
     const objects = new Map<string, ObjectId>();
     const missing = new Map<string, WantedLayer>();
@@ -237,7 +255,8 @@ class Pull {
         this.#progress({ type: "skipped", id: key });
       }
     }
-    if (missing.size === 0) return objects;
+    arrived(objects);
+    if (missing.size === 0) return;
     const { jobs, signal } = this.#options;
     await using pool = new LayerPool({
       progress: this.#progress,
@@ -249,10 +268,10 @@ class Pull {
     const results = await Promise.allSettled(order.map(async (layer) => {
       const imported = await this.#importLayer(pool, layer);
       objects.set(layer.id.toString(), imported.stream);
+      arrived(objects);
     }));
     const failed = results.find((result) => result.status === "rejected");
     if (failed !== undefined) throw pool.failure ?? failed.reason;
-    return objects;
   }
 
   async #importLayer(pool: LayerPool, layer: WantedLayer): Promise<ImportedLayer> {
@@ -284,13 +303,13 @@ class Pull {
     }
   }
 
-  /** Builds and stores the images; they get no names yet. */
-  #storeImages(layers: readonly LayerRef[]): Map<ErofsVersion, ObjectId> {
-    const warn = (text: string) => this.#progress({ type: "warning", text });
-    const tree = buildTree(this.#repository, layers, { warn });
+  /** Writes and stores the images of a container; they get no names yet. */
+  #storeImages(tree: ImageTree | undefined): Map<ErofsVersion, ObjectId> {
     const images = new Map<ErofsVersion, ObjectId>();
+    if (tree === undefined) return images;
+    const files = tree.finish();
     for (const version of this.#repository.formats) {
-      const bytes = imageBytes(this.#repository, tree, version);
+      const bytes = imageBytes(this.#repository, files, version);
       images.set(version, this.#repository.objects.write(bytes).id);
     }
     return images;

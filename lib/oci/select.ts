@@ -33,6 +33,9 @@ export interface SelectedManifest {
 /** Index in an index in an index…: one level is what tools write, two are accepted. */
 const MAX_NESTING = 2;
 const MAX_LISTED = 10;
+/** Most entries that are looked at, and most bytes of documents read for them. */
+const MAX_ENTRIES = 20_000;
+const MAX_READ = 256 * 1024 * 1024;
 
 interface Candidate extends SelectedManifest {
   readonly rank: number;
@@ -53,9 +56,13 @@ export function selectManifest(
   for (const entry of entries) found.consider(entry, 0);
   const best = found.best;
   if (best !== undefined) return best;
-  // A single artifact has no platform that could fit.
-  const only = entries.length === 1 ? found.artifacts[0] : undefined;
-  if (only !== undefined) return only;
+  // An artifact has no platform that could fit: it must be meant, or the only thing there is.
+  const meant = entries.length === 1 || options.select !== undefined;
+  const artifact = meant ? found.artifacts[0] : undefined;
+  if (artifact !== undefined) return artifact;
+  if (found.unexpected !== undefined) {
+    throw new FormatError("image index", `Unexpected media type ${found.unexpected}`);
+  }
   const seen = found.seen.slice(0, MAX_LISTED).join(", ") +
     (found.seen.length > MAX_LISTED ? ", ..." : "");
   throw new NotFoundError("manifest", source.name, {
@@ -91,9 +98,15 @@ function entriesFor(index: ImageIndex, select: LayoutReference["select"]): reado
 class Selection {
   readonly #source: LayoutSource;
   readonly #platform: Platform;
+  /** Indexes that were walked, and manifests without a platform that were read. */
+  readonly #done = new Set<string>();
+  #entries = 0;
+  #bytes = 0;
   readonly seen: string[] = [];
   readonly artifacts: SelectedManifest[] = [];
   best: Candidate | undefined;
+  /** Media type of an entry that is nothing we know. */
+  unexpected: string | undefined;
 
   constructor(source: LayoutSource, platform: Platform) {
     this.#source = source;
@@ -101,19 +114,23 @@ class Selection {
   }
 
   consider(descriptor: Descriptor, depth: number): void {
+    if (++this.#entries > MAX_ENTRIES) {
+      throw new FormatError("image index", `Image index has more than ${MAX_ENTRIES} entries`);
+    }
     const { mediaType, platform } = descriptor;
     if (isIndexType(mediaType)) {
       if (depth >= MAX_NESTING) {
         throw new FormatError("image index", "Image indices are nested too deeply");
       }
-      const nested = parseIndex(readDocument(this.#source, descriptor, "image index"));
+      if (!this.#first(descriptor)) return;
+      const nested = parseIndex(this.#document(descriptor, "image index"));
       for (const entry of nested.manifests) this.consider(entry, depth + 1);
       return;
     }
     if (!isManifestType(mediaType)) {
       // Other things in a nested index (attestations…) are none of our business.
-      if (depth > 0) return;
-      throw new FormatError("image index", `Unexpected media type ${mediaType}`);
+      if (depth === 0) this.unexpected ??= mediaType;
+      return;
     }
     if (platform) {
       this.seen.push(formatPlatform(platform));
@@ -121,13 +138,14 @@ class Selection {
       if (rank !== undefined && this.#better(rank)) this.best = { ...this.#read(descriptor), rank };
       return;
     }
+    if (!this.#first(descriptor)) return;
     const read = this.#read(descriptor);
     if (!isImageConfigType(read.manifest.config.mediaType)) {
       this.artifacts.push(read);
       return;
     }
-    const bytes = readDocument(this.#source, read.manifest.config, "image config");
-    const rank = platformRank(this.#platform, parseConfig(bytes));
+    const config = parseConfig(this.#document(read.manifest.config, "image config"));
+    const rank = platformRank(this.#platform, config);
     if (rank !== undefined && this.#better(rank)) this.best = { ...read, rank };
   }
 
@@ -136,10 +154,31 @@ class Selection {
     return this.best === undefined || rank < this.best.rank;
   }
 
+  /** Whether this is the first entry with its digest; the others can only say the same. */
+  #first({ digest }: Descriptor): boolean {
+    const key = digest.toString();
+    if (this.#done.has(key)) return false;
+    this.#done.add(key);
+    return true;
+  }
+
+  #document(descriptor: Descriptor, what: string): Uint8Array<ArrayBuffer> {
+    this.#bytes += descriptor.size;
+    if (this.#bytes > MAX_READ) {
+      throw new FormatError("image index", `Image index leads to more than ${MAX_READ} bytes`);
+    }
+    return readDocument(this.#source, descriptor, what);
+  }
+
   #read(descriptor: Descriptor): SelectedManifest {
     try {
-      const bytes = readDocument(this.#source, descriptor, "image manifest");
-      return { descriptor, bytes, manifest: parseManifest(bytes) };
+      const bytes = this.#document(descriptor, "image manifest");
+      const manifest = parseManifest(bytes);
+      // One document must not be an image to us and an index to somebody else.
+      if (manifest.mediaType && !isManifestType(manifest.mediaType)) {
+        throw new FormatError("image manifest", `Unexpected media type ${manifest.mediaType}`);
+      }
+      return { descriptor, bytes, manifest };
     } catch (cause) {
       throw withContext(`Reading manifest ${descriptor.digest} from ${this.#source.name}`, cause);
     }

@@ -1,6 +1,11 @@
 /** Tags: names of images below `streams/refs/oci` (spec: oci 1.3). */
 import { Digest, InvalidNameError, NotFoundError, utf8ByteString } from "../base/mod.ts";
-import { decodeRefComponent, encodeRefComponent, type Repository } from "../repository/mod.ts";
+import {
+  checkRefName,
+  decodeRefComponent,
+  encodeRefComponent,
+  type Repository,
+} from "../repository/mod.ts";
 import { TAG_REFS } from "./media_types.ts";
 
 const MANIFEST_STREAM = "oci-manifest-";
@@ -35,12 +40,14 @@ export function tagRef(name: string): string {
   const encoded = encodeRefComponent(name);
   const shown = JSON.stringify(name);
   if (name === "") throw new InvalidNameError("Invalid ref name: a tag cannot be empty");
-  if (encoded === "." || encoded === "..") throw new InvalidNameError(`Invalid ref name ${shown}`);
+  if (!name.isWellFormed()) throw new InvalidNameError(`Invalid ref name ${shown}: not Unicode`);
   if (utf8ByteString(encoded).length > MAX_ENCODED) {
     throw new InvalidNameError(
       `Invalid ref name ${shown}: longer than ${MAX_ENCODED} bytes when encoded`,
     );
   }
+  // The rest is the same for all references: "." and "..", control characters, temporary names.
+  checkRefName(encoded);
   return `${TAG_REFS}/${encoded}`;
 }
 

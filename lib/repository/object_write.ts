@@ -113,15 +113,15 @@ export class ObjectDirectory {
     const thorough = options.thorough ?? false;
     const looked = this.#worthLooking(size);
     const found = looked ? sizeAt(this.#dir, path) : -1;
-    if (looked) this.#remember(found >= 0);
     if (found >= 0 && this.#intact(id, { found, size, thorough })) {
+      this.#remember(true);
       return { id, size, outcome: "present" };
     }
     using file = this.#create();
     writeAll(file.fd, bytes.subarray(start, end), path);
     const stored = this.#publish(file, { id, size, damaged: found >= 0 });
+    this.#remember(stored.outcome === "present");
     if (looked || stored.outcome !== "present") return stored;
-    this.#remember(true);
     const there = sizeAt(this.#dir, path);
     if (this.#intact(id, { found: there, size, thorough })) return stored;
     return this.#publish(file, { id, size, damaged: true });
