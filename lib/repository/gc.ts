@@ -1,13 +1,20 @@
 /** Garbage collection (spec: repository 8, 14.5). */
-import { NotFoundError, type ObjectId, objectPath, withContext } from "../base/mod.ts";
-import { flock, readDir, sizeAt, statAt, unlinkAt } from "../../ffi/mod.ts";
+import {
+  ComposefsError,
+  FormatError,
+  NotFoundError,
+  type ObjectId,
+  objectPath,
+  withContext,
+} from "../base/mod.ts";
+import { ErrnoError, errnoText, flock, isErrno, readDir, statAt, unlinkAt } from "../../ffi/mod.ts";
 import { listObjects } from "../erofs/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
 import { entryObject, listEntries } from "./entries.ts";
 import { readImage } from "./images.ts";
 import { TMP_LINK_PREFIX } from "./links.ts";
 import { TMP_OBJECT_PREFIX } from "./object_write.ts";
-import { type Category, listRefs, walkRefs } from "./refs.ts";
+import { type Category, listRefs, UNREADABLE_DIRECTORY, walkRefs } from "./refs.ts";
 import { openStreamObject } from "./streams.ts";
 
 /** How to collect garbage. */
@@ -67,27 +74,33 @@ function collect(state: RepositoryState, options: GcOptions): GcResult {
   let objectsRemoved = 0;
   let objectsBytes = 0;
   let temporariesRemoved = 0;
-  const temporaries = (count: number) => temporariesRemoved += count;
+  const unlink = (path: string): boolean => {
+    try {
+      return dryRun || unlinkAt(state.root, path);
+    } catch (error) {
+      if (!isErrno(error, "EISDIR", "EPERM", "EACCES", "EBUSY")) throw error;
+      warnings.push(`${path} cannot be removed (${errnoText(error.errno)}); left alone`);
+      return false;
+    }
+  };
   for (const entry of state.objects.entries()) {
     if (typeof entry !== "string") {
-      const name = entry.path.slice("objects/".length);
-      if (!name.startsWith(TMP_OBJECT_PREFIX)) {
+      if (!entry.path.startsWith(`objects/${TMP_OBJECT_PREFIX}`)) {
         warnings.push(`${entry.path} is no object (${entry.reason}); left alone`);
-      } else temporaries(dryRun || unlinkAt(state.objects.directory!, name) ? 1 : 0);
+      } else if (unlink(entry.path)) temporariesRemoved++;
       continue;
     }
     if (live.has(entry)) continue;
+    const size = state.objects.size(entry) ?? 0;
+    if (!unlink(`objects/${objectPath(entry)}`)) continue;
     objectsRemoved++;
-    objectsBytes += state.objects.size(entry) ?? 0;
-    if (!dryRun) state.objects.remove(entry);
+    objectsBytes += size;
   }
   for (const { name } of readDir(state.root)) {
-    if (name.startsWith(TMP_LINK_PREFIX)) {
-      temporaries(dryRun || unlinkAt(state.root, name) ? 1 : 0);
-    }
+    if (name.startsWith(TMP_LINK_PREFIX) && unlink(name)) temporariesRemoved++;
   }
   const [imagesPruned, streamsPruned] = CATEGORIES.map((category) =>
-    pruneLinks(state, category, { live, dryRun })
+    pruneLinks(state, category, { live, unlink })
   );
   if (!dryRun) syncRepository(state);
   return {
@@ -105,13 +118,12 @@ function collect(state: RepositoryState, options: GcOptions): GcResult {
 function pruneLinks(
   state: RepositoryState,
   category: Category,
-  options: { live: ReadonlySet<ObjectId>; dryRun: boolean },
+  options: { live: ReadonlySet<ObjectId>; unlink: (path: string) => boolean },
 ): number {
   let pruned = 0;
   const kept = new Set<string>();
   const remove = (path: string) => {
-    pruned++;
-    if (!options.dryRun) unlinkAt(state.root, path);
+    if (options.unlink(path)) pruned++;
   };
   for (const { name, isLink } of listEntries(state.root, category)) {
     if (!isLink) continue;
@@ -131,10 +143,30 @@ function entryIsLive(
 ): boolean {
   try {
     const id = entryObject(state, category, entry.name);
-    return id !== undefined && entry.live.has(id) && state.objects.size(id) !== undefined;
-  } catch {
-    // A link that leads to no object at all is kept as long as it leads to something.
-    return statAt(state.root, `${category}/${entry.name}`) !== undefined;
+    return id !== undefined && entry.live.has(id) && objectIsThere(state, id);
+  } catch (error) {
+    // A link that leads to no object at all is kept unless it surely leads nowhere.
+    if (error instanceof FormatError) return !leadsNowhere(state, `${category}/${entry.name}`);
+    throw error;
+  }
+}
+
+function leadsNowhere(state: RepositoryState, path: string): boolean {
+  try {
+    return statAt(state.root, path) === undefined;
+  } catch (error) {
+    if (error instanceof ErrnoError) return false; // a loop, for example: left for fsck to report
+    throw error;
+  }
+}
+
+/** Whether an object can be reached; a file in the place of its directory is as good as nothing. */
+function objectIsThere(state: RepositoryState, id: ObjectId): boolean {
+  try {
+    return state.objects.size(id) !== undefined;
+  } catch (error) {
+    if (isErrno(error, "ENOTDIR")) return false;
+    throw error;
   }
 }
 
@@ -160,6 +192,12 @@ class Marker {
     for (const category of CATEGORIES) {
       for (const item of walkRefs(this.#state.root, category)) {
         if (!("name" in item)) {
+          if (item.fileType === UNREADABLE_DIRECTORY) {
+            throw new ComposefsError(
+              "CFS_FAILED",
+              `Cannot look for references in ${item.path}, so nothing was removed`,
+            );
+          }
           this.#warnings.push(`${item.path} is no reference (${item.fileType}); left alone`);
           continue;
         }
@@ -205,7 +243,7 @@ class Marker {
     let id: ObjectId | undefined;
     try {
       id = root.entry === "" ? undefined : entryObject(this.#state, category, root.entry);
-      if (id === undefined || this.#state.objects.size(id) === undefined) {
+      if (id === undefined || !objectIsThere(this.#state, id)) {
         this.#warnings.push(`${root.ref} leads nowhere (${root.entry}); it is pruned`);
         return;
       }
@@ -244,16 +282,11 @@ class Marker {
       }
       for (const target of stream.streamRefs) {
         this.#live.add(target);
-        if (sizeAtObject(this.#state, target) < 0) {
+        if (!objectIsThere(this.#state, target)) {
           this.#warnings.push(`object ${target}, named by stream object ${id}, is missing`);
         } else if (images.has(target) || this.#imageObjects.has(target)) this.#markImage(target);
         else if (this.#streamObjects.has(target)) pending.push(target);
       }
     }
   }
-}
-
-function sizeAtObject(state: RepositoryState, id: ObjectId): number {
-  const dir = state.objects.directory;
-  return dir === undefined ? -1 : sizeAt(dir, objectPath(id));
 }

@@ -89,7 +89,7 @@ export function imageObjects(state: RepositoryState, name: string): ObjectId[] {
 }
 
 /**
- * Stores an image and makes its entry: object, then sync, then links.
+ * Stores an image and makes its entry: object, sync, links, sync.
  *
  * @param options.name name to make below `images/refs`
  * @param options.force store bytes that are no composefs image
@@ -114,10 +114,8 @@ export function writeImageObject(
   if (outcome === "repaired") state.notice(`repaired damaged object ${id}`);
   syncRepository(state);
   linkImage(state, id);
-  if (name !== undefined) {
-    placeLink(state.root, `images/refs/${name}`, `images/${id}`);
-    syncRepository(state);
-  }
+  if (name !== undefined) placeLink(state.root, `images/refs/${name}`, `images/${id}`);
+  syncRepository(state);
   return id;
 }
 

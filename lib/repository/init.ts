@@ -1,5 +1,11 @@
 /** Making repositories, and adopting old ones (spec: repository 3.1, 3.2, 14.3, 14.9). */
-import { type Algorithm, ALGORITHMS, ConflictError, NotFoundError } from "../base/mod.ts";
+import {
+  type Algorithm,
+  ALGORITHMS,
+  ConflictError,
+  NotFoundError,
+  withContext,
+} from "../base/mod.ts";
 import type { ErofsVersion } from "../erofs/mod.ts";
 import {
   AT_FDCWD,
@@ -9,6 +15,7 @@ import {
   isErrno,
   measureVerity,
   mkdirAt,
+  O,
   openAt,
   openDir,
   readDir,
@@ -18,7 +25,12 @@ import {
 } from "../../ffi/mod.ts";
 import { type Metadata, newMetadata, sameMetadata } from "./meta.ts";
 import { nameText } from "./names.ts";
-import { readMetadataFile, removeMetadataFile, writeMetadataFile } from "./meta_file.ts";
+import {
+  type MetadataFile,
+  readMetadataFile,
+  removeMetadataFile,
+  writeMetadataFile,
+} from "./meta_file.ts";
 
 /** How to make a repository. */
 export interface InitOptions {
@@ -56,7 +68,7 @@ export function initRepository(path: string, options: InitOptions = {}): InitRes
   try {
     flock(root, "shared");
     if (options.resetMetadata) resetMetadata(root);
-    return establish(root, wanted, options);
+    return establish(root, { path, wanted }, options);
   } catch (error) {
     // Nothing was put in it: the directory is gone again when the reason was the file system.
     if (made && readDir(root).length === 0) unlinkAt(AT_FDCWD, path, { directory: true });
@@ -64,15 +76,19 @@ export function initRepository(path: string, options: InitOptions = {}): InitRes
   }
 }
 
-function establish(root: Fd, wanted: Metadata, options: InitOptions): InitResult {
+function establish(
+  root: Fd,
+  target: { path: string; wanted: Metadata },
+  options: InitOptions,
+): InitResult {
+  const { path, wanted } = target;
   const secure = !(options.insecure ?? false);
   const existing = readMetadataFile(root);
   if (existing !== undefined) return compare(existing, { wanted, secure, options });
   if (options.ensure && statAt(root, "objects") !== undefined) {
-    const inferred = inferMetadata(root);
-    checkAlgorithm(inferred.meta, wanted, options);
-    writeMetadataFile(root, inferred.meta, { secure: inferred.secure });
-    return { outcome: "upgraded", ...inferred };
+    const inferred = inferMetadata(root, path);
+    checkAlgorithm(inferred.meta, wanted);
+    return { outcome: "upgraded", ...adoptMetadata(root, inferred) };
   }
   writeMetadataFile(root, wanted, { secure });
   return { outcome: "created", meta: wanted, secure };
@@ -84,7 +100,7 @@ function compare(
 ): InitResult {
   const { wanted, options } = want;
   if (options.ensure) {
-    checkAlgorithm(existing.meta, wanted, options);
+    checkAlgorithm(existing.meta, wanted);
     const outcome = sameMetadata(existing.meta, wanted) ? "existing" : "preserved";
     return { outcome, ...existing };
   }
@@ -107,8 +123,8 @@ function settings(meta: Metadata): string {
   return `(algorithm: ${meta.algorithm.id}, erofs_version: V${meta.erofsFormats.default})`;
 }
 
-function checkAlgorithm(found: Metadata, wanted: Metadata, options: InitOptions): void {
-  if (options.algorithm === undefined || found.algorithm.id === wanted.algorithm.id) return;
+function checkAlgorithm(found: Metadata, wanted: Metadata): void {
+  if (found.algorithm.id === wanted.algorithm.id) return;
   throw new ConflictError(
     `repository algorithm ${found.algorithm.id} does not match expected ${wanted.algorithm.id}`,
   );
@@ -163,32 +179,59 @@ function makeDirectories(path: string): boolean {
  * Infers the metadata of a repository that has objects but no `meta.json`: the first object found
  * tells the algorithm by the length of its name, and whether fs-verity is in use.
  *
+ * @param path the repository's, for messages
  * @throws {NotFoundError} when there is no object to tell
  */
-export function inferMetadata(root: Fd): { meta: Metadata; secure: boolean } {
+export function inferMetadata(root: Fd, path: string): MetadataFile {
+  try {
+    return metadataOfObjects(root);
+  } catch (cause) {
+    throw new NotFoundError("meta.json", path, {
+      message: `no meta.json in ${path}; tried to infer algorithm from objects`,
+      cause,
+    });
+  }
+}
+
+function metadataOfObjects(root: Fd): MetadataFile {
   let objects: Fd;
   try {
     objects = openDir(root, "objects");
   } catch (cause) {
-    throw new NotFoundError("meta.json", "objects", {
-      message: "no meta.json in repository; tried to infer algorithm from objects",
-      cause,
-    });
+    throw withContext("opening objects/ directory", cause);
   }
   using _objects = objects;
-  for (const { name } of readDir(objects)) {
-    if (!/^[0-9a-f]{2}$/.test(name)) continue;
+  for (const { name, type } of readDir(objects)) {
+    if (name.length !== 2 || (type !== DT.DIR && type !== DT.UNKNOWN)) continue;
     using dir = openDir(objects, name);
     for (const file of readDir(dir)) {
       const algorithm = Object.values(ALGORITHMS).find((a) => a.size * 2 - 2 === file.name.length);
       if (algorithm === undefined) continue;
-      using fd = openAt(dir, file.name);
+      // O_NONBLOCK: a fifo in the place of an object must not make us wait for ever.
+      using fd = openAt(dir, file.name, { flags: O.RDONLY | O.NOFOLLOW | O.NONBLOCK });
       const measured = measureVerity(fd, algorithm);
       const secure = measured !== "missing" && measured !== "unsupported";
       return { meta: newMetadata(algorithm, 1), secure };
     }
   }
-  throw new NotFoundError("meta.json", "objects", {
+  throw new NotFoundError("object", "objects", {
     message: "no objects found in repository — cannot infer metadata",
   });
+}
+
+/**
+ * Writes inferred metadata down while nobody else has the repository open.
+ *
+ * @returns what is in `meta.json` now: somebody else may have been faster
+ */
+export function adoptMetadata(root: Fd, inferred: MetadataFile): MetadataFile {
+  flock(root, "exclusive");
+  try {
+    const found = readMetadataFile(root);
+    if (found !== undefined) return found;
+    writeMetadataFile(root, inferred.meta, { secure: inferred.secure });
+    return inferred;
+  } finally {
+    flock(root, "shared");
+  }
 }

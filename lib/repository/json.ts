@@ -8,7 +8,7 @@ import { FormatError } from "../base/mod.ts";
  */
 export function checkDuplicateKeys(text: string, format: string): void {
   const objects: (Set<string> | undefined)[] = [];
-  for (const match of text.matchAll(/"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/g)) {
+  for (const match of text.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]/g)) {
     const [token, colon] = match;
     if (token === "{") objects.push(new Set());
     else if (token === "[") objects.push(undefined);

@@ -44,7 +44,9 @@ export function placeLink(root: Fd, link: string, target: string): boolean {
   const found = readLinkText(root, link);
   if (found === text) return false;
   if (found === undefined) {
-    throw new ConflictError(`Cannot make ${link}: a directory of references has that name`);
+    throw new ConflictError(
+      `Cannot make ${link}: a directory of references, or a file, has that name`,
+    );
   }
   for (let tries = 0;; tries++) {
     const temporary = TMP_LINK_PREFIX + randomName();

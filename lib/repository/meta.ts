@@ -108,7 +108,7 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 export function parseMetadata(bytes: Uint8Array): Metadata {
   let document: unknown;
   try {
-    const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
     document = JSON.parse(text);
     checkDuplicateKeys(text, "meta.json");
   } catch (error) {
@@ -182,7 +182,7 @@ function parseFormats(value: unknown): ErofsFormats {
   if (value === undefined) return { default: 2, extra: [] };
   if (!isRecord(value)) fail(`invalid value ${JSON.stringify(value)} for \`erofs_formats\``);
   if (value.default === undefined) fail("missing field `default` in `erofs_formats`");
-  const extra = value.extra ?? [];
+  const { extra = [] } = value;
   if (!Array.isArray(extra)) fail("invalid value for `erofs_formats.extra`, expected a list");
   const versions = new Set(extra.map(parseErofsVersion));
   return {

@@ -28,6 +28,7 @@ export function checkRefName(name: string): void {
 
 function refNameFault(name: string): string | undefined {
   if (name === "") return "empty name";
+  if (!name.isWellFormed()) return "not Unicode text";
   if (name.startsWith("/") || name.endsWith("/")) return "leading or trailing '/'";
   for (const component of name.split("/")) {
     if (component === "") return "empty component";
@@ -42,6 +43,18 @@ function refNameFault(name: string): string | undefined {
     }
   }
   return undefined;
+}
+
+/**
+ * Checks the name of an entry of `images/` or `streams/`: one component, and not `refs`.
+ *
+ * @throws {InvalidNameError} naming the fault
+ */
+export function checkEntryName(name: string): void {
+  checkRefName(name);
+  if (name.includes("/") || name === "refs") {
+    throw new InvalidNameError(`Invalid entry name ${JSON.stringify(name)}`);
+  }
 }
 
 /** Encodes a tag or name into one path component: `%` and `/` only (spec: repository 2.3). */

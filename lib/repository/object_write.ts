@@ -22,6 +22,7 @@ import {
   openPath,
   preadFull,
   renameAt,
+  renameNoReplace,
   sizeAt,
   systemHash,
   tryOpenNumber,
@@ -327,9 +328,18 @@ class Temporary implements Disposable {
     this.seal();
   }
 
-  /** Links the file; false when the name is taken. */
+  /** Gives the file its name; false when the name is taken. */
   linkTo(name: string): boolean {
-    return linkFd(this.#fd, this.#dir, name);
+    if (this.#name === undefined) return linkFd(this.#fd, this.#dir, name);
+    try {
+      const renamed = renameNoReplace(this.#dir, this.#name, this.#dir, name);
+      if (renamed) this.#name = undefined;
+      return renamed;
+    } catch (error) {
+      // EINVAL: a file system that has neither unnamed files nor this kind of rename.
+      if (!isErrno(error, "EINVAL", "ENOSYS")) throw error;
+      return linkFd(this.#fd, this.#dir, name);
+    }
   }
 
   [Symbol.dispose](): void {

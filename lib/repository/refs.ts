@@ -13,7 +13,7 @@ import {
 } from "../../ffi/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
 import { placeLink, readLinkText } from "./links.ts";
-import { checkRefName, nameText } from "./names.ts";
+import { checkEntryName, checkRefName, nameText } from "./names.ts";
 
 /** The two kinds of named things. */
 export type Category = "images" | "streams";
@@ -36,9 +36,13 @@ export interface StrayEntry {
   readonly fileType: string;
 }
 
-const MAX_DEPTH = 64;
+/** Type of a {@linkcode StrayEntry} below which there may be references that cannot be reached. */
+export const UNREADABLE_DIRECTORY = "Directory";
 
-/** Everything below `<category>/refs`, sorted by path: references and strays. */
+/**
+ * Everything below `<category>/refs`, sorted by path: references and strays. A directory so deep
+ * that its path is too long for the kernel is a stray of type {@linkcode UNREADABLE_DIRECTORY}.
+ */
 export function walkRefs(root: Fd, category: Category): (Ref | StrayEntry)[] {
   const out: (Ref | StrayEntry)[] = [];
   const pending: string[] = [""];
@@ -50,16 +54,17 @@ export function walkRefs(root: Fd, category: Category): (Ref | StrayEntry)[] {
       entries = readDir(fd);
     } catch (error) {
       if (isErrno(error, "ENOENT")) continue;
-      throw error;
+      if (!isErrno(error, "ENOTDIR", "ENAMETOOLONG")) throw error;
+      const kind = isErrno(error, "ENAMETOOLONG") ? DT.DIR : typeOf(root, base);
+      out.push({ path: base, fileType: FILE_TYPES[kind] ?? "Unknown" });
+      continue;
     }
     for (const { name: raw, type } of entries) {
       const name = prefix === "" ? nameText(raw) : `${prefix}/${nameText(raw)}`;
       const path = `${category}/refs/${name}`;
       const kind = type === DT.UNKNOWN ? typeOf(root, path) : type;
-      if (kind === DT.DIR) {
-        if (name.split("/").length < MAX_DEPTH) pending.push(name);
-        else out.push({ path, fileType: "Directory" });
-      } else if (kind === DT.LNK) {
+      if (kind === DT.DIR) pending.push(name);
+      else if (kind === DT.LNK) {
         const text = readLinkText(root, path) ?? "";
         out.push({ name, entry: text.slice(text.lastIndexOf("/") + 1), text });
       } else out.push({ path, fileType: FILE_TYPES[kind] ?? "Unknown" });
@@ -72,7 +77,7 @@ export function walkRefs(root: Fd, category: Category): (Ref | StrayEntry)[] {
 /** File types as the reference prints them. */
 export const FILE_TYPES: Readonly<Record<number, string>> = {
   [DT.REG]: "RegularFile",
-  [DT.DIR]: "Directory",
+  [DT.DIR]: UNREADABLE_DIRECTORY,
   [DT.LNK]: "Symlink",
   [DT.FIFO]: "Fifo",
   [DT.SOCK]: "Socket",
@@ -103,6 +108,7 @@ export function setRef(
   ref: { name: string; entry: string },
 ): void {
   checkRefName(ref.name);
+  checkEntryName(ref.entry);
   assertWritable(state);
   if (statAt(state.root, `${category}/${ref.entry}`) === undefined) {
     throw new NotFoundError(category.slice(0, -1), ref.entry);

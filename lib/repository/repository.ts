@@ -12,16 +12,26 @@ import {
 import type { ErofsImage, ErofsVersion } from "../erofs/mod.ts";
 import type { Splitstream, SplitstreamWriter } from "../splitstream/mod.ts";
 import { objectIdOf } from "../fsverity/mod.ts";
-import { AT_FDCWD, type Fd, flock, fstatfs, openDir, statAt, systemHash } from "../../ffi/mod.ts";
+import {
+  AT_FDCWD,
+  checkWritable,
+  type Fd,
+  flock,
+  fstatfs,
+  isErrno,
+  openDir,
+  statAt,
+  systemHash,
+} from "../../ffi/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
 import { listEntries } from "./entries.ts";
 import { checkRepository, type FsckOptions } from "./fsck.ts";
 import type { FsckReport } from "./fsck_report.ts";
 import { collectGarbage, type GcOptions, type GcResult } from "./gc.ts";
 import * as images from "./images.ts";
-import { inferMetadata } from "./init.ts";
+import { adoptMetadata, inferMetadata } from "./init.ts";
 import { effectiveFormats, type Metadata } from "./meta.ts";
-import { type MetadataFile, readMetadataFile, writeMetadataFile } from "./meta_file.ts";
+import { type MetadataFile, readMetadataFile } from "./meta_file.ts";
 import { DiskObjectStore } from "./objects.ts";
 import { type Category, listRefs, type Ref, removeRef, resolveRef, setRef } from "./refs.ts";
 import * as streams from "./streams.ts";
@@ -299,23 +309,26 @@ function adopt(
         `meta.json not found in ${path}; this repository must be initialized with \`cfs init\``,
     });
   }
-  const inferred = inferMetadata(root);
+  const inferred = inferMetadata(root, path);
   const { id } = inferred.meta.algorithm;
-  if (fstatfs(root).readOnly) {
-    notice(`${path} has no meta.json; taken for a repository with ${id}`);
+  if (!isWritable(root)) {
+    notice(`${path} has no meta.json; taken for a repository with ${id}, EROFS format 1`);
     return inferred;
   }
-  flock(root, "exclusive");
+  const adopted = adoptMetadata(root, inferred);
+  if (adopted === inferred) notice(`${path} had no meta.json; written for ${id}, EROFS format 1`);
+  return adopted;
+}
+
+function isWritable(root: Fd): boolean {
+  if (fstatfs(root).readOnly) return false;
   try {
-    // Somebody else may have been faster.
-    const found = readMetadataFile(root);
-    if (found !== undefined) return found;
-    writeMetadataFile(root, inferred.meta, { secure: inferred.secure });
-  } finally {
-    flock(root, "shared");
+    checkWritable(root);
+    return true;
+  } catch (error) {
+    if (isErrno(error, "EACCES", "EPERM", "EROFS")) return false;
+    throw error;
   }
-  notice(`${path} had no meta.json; written for ${id}, EROFS format 1`);
-  return inferred;
 }
 
 function checkOptions(file: MetadataFile, options: OpenRepositoryOptions): void {

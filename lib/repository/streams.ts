@@ -1,7 +1,6 @@
 /** Streams: splitstreams by content id (spec: repository 7, 10). */
 import {
   FormatError,
-  InvalidNameError,
   nodeZstd,
   NotFoundError,
   type ObjectId,
@@ -12,15 +11,7 @@ import { openSplitstream, type Splitstream, SplitstreamWriter } from "../splitst
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
 import { entryObject } from "./entries.ts";
 import { placeLink, readLinkText } from "./links.ts";
-import { checkRefName } from "./names.ts";
-
-/** Checks a content id: one path component. */
-function checkContentId(name: string): void {
-  checkRefName(name);
-  if (name.includes("/") || name === "refs") {
-    throw new InvalidNameError(`Invalid stream name ${JSON.stringify(name)}`);
-  }
-}
+import { checkEntryName, checkRefName } from "./names.ts";
 
 /** Object of the stream `name`: a content id, or `refs/…`. `undefined` when it is not there. */
 export function streamObject(state: RepositoryState, name: string): ObjectId | undefined {
@@ -79,7 +70,7 @@ export function openStreamObject(
 }
 
 /**
- * Stores a finished splitstream and gives it its name: object, then sync, then links.
+ * Stores a finished splitstream and gives it its name: object, sync, links, sync.
  *
  * @param options.ref reference to make, below `streams/refs`
  * @returns object id of the splitstream file
@@ -89,13 +80,14 @@ export function writeStream(
   name: string,
   options: { bytes: Uint8Array; ref?: string },
 ): ObjectId {
-  checkContentId(name);
+  checkEntryName(name);
   if (options.ref !== undefined) checkRefName(options.ref);
   assertWritable(state);
   const { id, outcome } = state.objects.write(options.bytes);
   if (outcome === "repaired") state.notice(`repaired damaged object ${id}`);
   syncRepository(state);
   linkStream(state, name, { id, ...(options.ref === undefined ? {} : { ref: options.ref }) });
+  syncRepository(state);
   return id;
 }
 
@@ -105,7 +97,8 @@ export function linkStream(
   name: string,
   options: { id: ObjectId; ref?: string },
 ): void {
-  checkContentId(name);
+  checkEntryName(name);
+  if (options.ref !== undefined) checkRefName(options.ref);
   placeLink(state.root, `streams/${name}`, `objects/${objectPath(options.id)}`);
   if (options.ref !== undefined) {
     placeLink(state.root, `streams/refs/${options.ref}`, `streams/${name}`);
