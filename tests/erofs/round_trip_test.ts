@@ -95,6 +95,7 @@ const LOSSY: Readonly<Record<DumpfileDialect, ReadonlySet<string>>> = {
     "cases/opaque-dir-with-whiteout format 1",
     ...bothFormats("cases/ext-noverity-prefix"),
     ...bothFormats("cases/ext-size0"),
+    ...bothFormats("cases/whiteout-with-same-xattr"),
   ]),
 };
 
