@@ -11,16 +11,28 @@ import type { Fd } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressable, addressOf } from "./memory.ts";
 
-const FS_IOC_ENABLE_VERITY = 0x40806685;
-const FS_IOC_MEASURE_VERITY = 0xc0046686;
+/** ioctl numbers (linux/fsverity.h). */
+export const VERITY_IOCTL = { ENABLE_VERITY: 0x40806685, MEASURE_VERITY: 0xc0046686 } as const;
 
-/** `struct fsverity_enable_arg`, 128 bytes. */
-const ENABLE_ARG = { version: 0, hashAlgorithm: 4, blockSize: 8, size: 128 } as const;
-/** `struct fsverity_digest`: header, then the digest. */
-const DIGEST = { algorithm: 0, size: 2, digest: 4, headerSize: 4 } as const;
+/** Offsets in `struct fsverity_enable_arg`. */
+export const VERITY_ENABLE_ARG = {
+  version: [0, "u32"],
+  hashAlgorithm: [4, "u32"],
+  blockSize: [8, "u32"],
+} as const;
 
-const enableArg = addressable(ENABLE_ARG.size);
-const digestArg = addressable(DIGEST.headerSize + 64);
+/** Size of `struct fsverity_enable_arg`. */
+export const VERITY_ENABLE_ARG_SIZE = 128;
+
+/** Offsets in `struct fsverity_digest`; the digest follows the header. */
+export const VERITY_DIGEST = {
+  algorithm: [0, "u16"],
+  size: [2, "u16"],
+  digest: [4, "bytes"],
+} as const;
+
+const enableArg = addressable(VERITY_ENABLE_ARG_SIZE);
+const digestArg = addressable(VERITY_DIGEST.digest[0] + 64);
 const enableView = new DataView(enableArg.buffer);
 const digestView = new DataView(digestArg.buffer);
 
@@ -35,12 +47,14 @@ export type EnableResult = "enabled" | "already" | "unsupported" | "busy";
 /** Enables fs-verity on a file that is open read-only; nobody may hold it open for writing. */
 export function enableVerity(fd: Fd | number, algorithm: Algorithm): EnableResult {
   enableArg.fill(0);
-  enableView.setUint32(ENABLE_ARG.version, 1, true);
-  enableView.setUint32(ENABLE_ARG.hashAlgorithm, algorithm.kernelId, true);
-  enableView.setUint32(ENABLE_ARG.blockSize, 2 ** algorithm.lgBlockSize, true);
+  enableView.setUint32(VERITY_ENABLE_ARG.version[0], 1, true);
+  enableView.setUint32(VERITY_ENABLE_ARG.hashAlgorithm[0], algorithm.kernelId, true);
+  enableView.setUint32(VERITY_ENABLE_ARG.blockSize[0], 2 ** algorithm.lgBlockSize, true);
   const number = typeof fd === "number" ? fd : fd.number;
   for (;;) {
-    if (libc().ioctl(number, FS_IOC_ENABLE_VERITY, addressOf(enableArg)) === 0) return "enabled";
+    if (libc().ioctl(number, VERITY_IOCTL.ENABLE_VERITY, addressOf(enableArg)) === 0) {
+      return "enabled";
+    }
     const code = errno();
     if (code === errnoNumber("EINTR")) continue;
     if (code === errnoNumber("EEXIST")) return "already";
@@ -61,10 +75,10 @@ export function measureVerity(
   fd: Fd | number,
   algorithm: Algorithm,
 ): ObjectId | "missing" | "unsupported" {
-  digestView.setUint16(DIGEST.algorithm, 0, true);
-  digestView.setUint16(DIGEST.size, algorithm.size, true);
+  digestView.setUint16(VERITY_DIGEST.algorithm[0], 0, true);
+  digestView.setUint16(VERITY_DIGEST.size[0], algorithm.size, true);
   const number = typeof fd === "number" ? fd : fd.number;
-  if (libc().ioctl(number, FS_IOC_MEASURE_VERITY, addressOf(digestArg)) !== 0) {
+  if (libc().ioctl(number, VERITY_IOCTL.MEASURE_VERITY, addressOf(digestArg)) !== 0) {
     const code = errno();
     if (code === errnoNumber("ENODATA")) return "missing";
     if (isUnsupported(code)) return "unsupported";
@@ -73,17 +87,21 @@ export function measureVerity(
     }
     throw new ErrnoError("ioctl FS_IOC_MEASURE_VERITY", code);
   }
-  const found = digestView.getUint16(DIGEST.algorithm, true);
+  const found = digestView.getUint16(VERITY_DIGEST.algorithm[0], true);
   if (found !== algorithm.kernelId) {
     throw new ComposefsError(
       "CFS_FORMAT",
       `Expected algorithm ${algorithm.kernelId}, found ${found}`,
     );
   }
-  if (digestView.getUint16(DIGEST.size, true) !== algorithm.size) {
+  if (digestView.getUint16(VERITY_DIGEST.size[0], true) !== algorithm.size) {
     throw new ComposefsError("CFS_FORMAT", `Expected digest size ${algorithm.size}`);
   }
-  return objectIdFromBytes(digestArg, DIGEST.digest, DIGEST.digest + algorithm.size);
+  return objectIdFromBytes(
+    digestArg,
+    VERITY_DIGEST.digest[0],
+    VERITY_DIGEST.digest[0] + algorithm.size,
+  );
 }
 
 /** The error for a file system without fs-verity where it is required. */

@@ -121,7 +121,8 @@ export function copyFileRange(from: Fd, to: Fd, length: number): number {
   }
 }
 
-const FICLONE = 0x40049409;
+/** ioctl that shares all blocks of a file (linux/fs.h). */
+export const FICLONE = 0x40049409;
 
 /**
  * Makes `to` share all blocks of `from` (FICLONE).

@@ -113,8 +113,12 @@ export function reopenReadOnly(fd: Fd): Fd {
 }
 
 const OPENAT2 = 437;
-const OPEN_HOW = { flags: 0, mode: 8, resolve: 16, size: 24 } as const;
-const openHow = addressable(OPEN_HOW.size);
+/** Offsets in `struct open_how` (linux/openat2.h). */
+export const OPEN_HOW = { flags: [0, "u64"], mode: [8, "u64"], resolve: [16, "u64"] } as const;
+
+/** Size of `struct open_how`. */
+export const OPEN_HOW_SIZE = 24;
+const openHow = addressable(OPEN_HOW_SIZE);
 const openHowView = new DataView(openHow.buffer);
 
 /**
@@ -128,15 +132,15 @@ export function openAt2(
   options: OpenOptions & { resolve: number },
 ): Fd {
   const flags = (options.flags ?? O.RDONLY) | O.CLOEXEC;
-  openHowView.setBigUint64(OPEN_HOW.flags, BigInt(flags), true);
+  openHowView.setBigUint64(OPEN_HOW.flags[0], BigInt(flags), true);
   // A mode without a creating flag is EINVAL.
   const creates = (flags & O.CREAT) !== 0 || (flags & O.TMPFILE) === O.TMPFILE;
-  openHowView.setBigUint64(OPEN_HOW.mode, BigInt(creates ? options.mode ?? 0o644 : 0), true);
-  openHowView.setBigUint64(OPEN_HOW.resolve, BigInt(options.resolve), true);
+  openHowView.setBigUint64(OPEN_HOW.mode[0], BigInt(creates ? options.mode ?? 0o644 : 0), true);
+  openHowView.setBigUint64(OPEN_HOW.resolve[0], BigInt(options.resolve), true);
   const symbols = libc();
   const at = dirNumber(dir);
   const how = addressOf(openHow);
-  const number = symbols.syscall_fd(OPENAT2, at, cPath(path), how, OPEN_HOW.size, 0, 0);
+  const number = symbols.syscall_fd(OPENAT2, at, cPath(path), how, OPEN_HOW_SIZE, 0, 0);
   return new Fd(check(number, "openat2", path));
 }
 

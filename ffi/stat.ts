@@ -22,7 +22,8 @@ export const STATX = {
   devMinor: [0x8c, "u32"],
 } as const;
 
-const STATX_SIZE = 256;
+/** Size of `struct statx`. */
+export const STATX_SIZE = 256;
 const STATX_BASIC_STATS = 0x7ff;
 const STATX_SYSCALL = Deno.build.arch === "aarch64" ? 291 : 332;
 
@@ -226,9 +227,17 @@ export function sizeAt(dir: DirArg, path: PathArg): number {
 }
 
 /** Offsets in `struct statfs` on 64-bit Linux (asm-generic/statfs.h), 120 bytes. */
-const STATFS = { type: 0, bsize: 8, blocks: 16, bfree: 24, bavail: 32, flags: 80 } as const;
+export const STATFS = {
+  type: [0, "u64"],
+  bsize: [8, "u64"],
+  bavail: [32, "u64"],
+  flags: [80, "u64"],
+} as const;
+
+/** Size of `struct statfs`. */
+export const STATFS_SIZE = 120;
 const ST_RDONLY = 1;
-const statfsBuffer = addressable(128);
+const statfsBuffer = addressable(STATFS_SIZE);
 const statfsView = new DataView(statfsBuffer.buffer);
 
 /** What is known of a file system. */
@@ -244,12 +253,12 @@ export interface FileSystemStat {
 /** The file system that an open file is on. */
 export function fstatfs(fd: Fd): FileSystemStat {
   check(libc().fstatfs(fd.number, addressOf(statfsBuffer)), "fstatfs");
-  const flags = Number(statfsView.getBigUint64(STATFS.flags, true) & 0xffffn);
+  const flags = Number(statfsView.getBigUint64(STATFS.flags[0], true) & 0xffffn);
   return {
-    type: Number(statfsView.getBigUint64(STATFS.type, true)),
+    type: Number(statfsView.getBigUint64(STATFS.type[0], true)),
     readOnly: (flags & ST_RDONLY) !== 0,
-    available: Number(statfsView.getBigUint64(STATFS.bavail, true)) *
-      Number(statfsView.getBigUint64(STATFS.bsize, true)),
+    available: Number(statfsView.getBigUint64(STATFS.bavail[0], true)) *
+      Number(statfsView.getBigUint64(STATFS.bsize[0], true)),
   };
 }
 
