@@ -68,6 +68,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/images.ts"),
   },
   {
+    name: "mount",
+    summary: "Mounts a composefs image, possibly enforcing fsverity of the image",
+    load: () => import("./commands/mount.ts"),
+  },
+  {
+    name: "umount",
+    summary: "Unmounts a composefs image",
+    load: () => import("./commands/umount.ts"),
+  },
+  {
     name: "create-image",
     summary: "Store a rootfs located at a path in the repo and print its image object ID",
     load: () => import("./commands/create_image.ts"),
@@ -143,6 +153,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/oci_layer.ts"),
   },
   {
+    name: "oci mount",
+    summary: "Mount an OCI image's composefs EROFS at the given mountpoint",
+    load: () => import("./commands/oci_mount.ts"),
+  },
+  {
     name: "oci compute-id",
     summary: "Compute the composefs image ID of a stored OCI image's rootfs",
     load: () => import("./commands/oci_compute_id.ts"),
@@ -151,6 +166,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "oci fsck",
     summary: "Check integrity of OCI images in the repository",
     load: () => import("./commands/oci_fsck.ts"),
+  },
+  {
+    name: "completions",
+    summary: "Print the completion script of a shell",
+    load: () => import("./commands/completions.ts"),
   },
 ];
 

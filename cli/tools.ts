@@ -18,9 +18,11 @@ export interface ToolModule {
 }
 
 const TOOLS: Readonly<Record<string, () => Promise<ToolModule>>> = {
+  __complete: () => import("./tools/complete.ts"),
   "composefs-dump": () => import("./tools/composefs_dump.ts"),
   "composefs-info": () => import("./tools/composefs_info.ts"),
   mkcomposefs: () => import("./tools/mkcomposefs.ts"),
+  "mount.composefs": () => import("./tools/mount_composefs.ts"),
 };
 
 /** Names of the tools. */

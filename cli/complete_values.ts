@@ -1,0 +1,148 @@
+/** Values for completion that come from a repository or are known beforehand. */
+import { ComposefsError } from "../lib/base/mod.ts";
+import type { Repository } from "../lib/repository/mod.ts";
+import type { Candidate } from "./complete.ts";
+import type { Context } from "./context.ts";
+import type { CompletionSource } from "./declare.ts";
+
+/** Digits that tell a digest apart for people. */
+const SHORT = 12;
+const LAYER_STREAM = "oci-layer-";
+
+/** Sources whose values are in a repository. */
+type RepositorySource = Exclude<
+  CompletionSource,
+  "file" | "directory" | "source" | "platform" | "xattrs"
+>;
+
+const FIXED: Readonly<Partial<Record<CompletionSource, readonly Candidate[]>>> = {
+  platform: ["amd64", "arm64", "arm/v7", "ppc64le", "riscv64", "s390x"].map((name) => ({
+    value: `linux/${name}`,
+    description: "",
+  })),
+  xattrs: [
+    { value: "allowlist-only", description: "Drop what depends on the host (default)" },
+    { value: "keep-user-xattrs", description: "Keep user.* as well" },
+  ],
+};
+
+const TRANSPORTS: readonly Candidate[] = [
+  { value: "oci:", description: "An OCI layout directory" },
+  { value: "oci-archive:", description: "An OCI layout in a tar archive" },
+];
+
+/** Directory entries that continue a path. */
+function paths(prefix: string, partial: string): Candidate[] {
+  const slash = partial.lastIndexOf("/") + 1;
+  const directory = partial.slice(0, slash);
+  try {
+    return [...Deno.readDirSync(directory || ".")]
+      .map(({ name, isDirectory }) => ({
+        value: prefix + directory + name + (isDirectory ? "/" : ""),
+        description: "",
+      }))
+      .sort((a, b) => a.value < b.value ? -1 : 1);
+  } catch (error) {
+    // What cannot be listed completes to nothing.
+    if (error instanceof Error) return [];
+    throw error;
+  }
+}
+
+function imageSource(current: string): Candidate[] {
+  const transport = TRANSPORTS.find(({ value }) => current.startsWith(value))?.value;
+  return transport === undefined
+    ? [...TRANSPORTS]
+    : paths(transport, current.slice(transport.length));
+}
+
+function imageNames(repository: Repository): Candidate[] {
+  return repository.listImages().flatMap(({ name, digest }) => {
+    const description = digest.slice(0, SHORT);
+    const ref = { value: `refs/${name}`, description };
+    return name.includes("/") ? [ref] : [{ value: name, description }, ref];
+  });
+}
+
+function streamNames(repository: Repository): Candidate[] {
+  const refs = repository.listRefs("streams").map(({ name, entry }) => ({
+    value: `refs/${name}`,
+    description: entry,
+  }));
+  const entries = repository.listStreams().map((value) => ({ value, description: "" }));
+  return [...refs, ...entries];
+}
+
+async function tagNames(repository: Repository): Promise<Candidate[]> {
+  const { listTags } = await import("../lib/oci/mod.ts");
+  return listTags(repository).map(({ name, manifest }) => ({
+    value: name,
+    description: manifest.encoded.slice(0, SHORT),
+  }));
+}
+
+async function manifestDigests(repository: Repository, prefix: string): Promise<Candidate[]> {
+  const { listTags } = await import("../lib/oci/mod.ts");
+  const names = new Map<string, string[]>();
+  for (const { name, manifest } of listTags(repository)) {
+    const digest = manifest.toString();
+    names.set(digest, [...names.get(digest) ?? [], name]);
+  }
+  return [...names].map(([digest, tags]) => ({
+    value: prefix + digest,
+    description: tags.join(", "),
+  }));
+}
+
+async function fromRepository(
+  repository: Repository,
+  source: RepositorySource,
+): Promise<Candidate[]> {
+  switch (source) {
+    case "image":
+      return imageNames(repository);
+    case "stream":
+      return streamNames(repository);
+    case "root":
+      return [...imageNames(repository), ...streamNames(repository)];
+    case "tag":
+      return await tagNames(repository);
+    case "manifest":
+      return await manifestDigests(repository, "");
+    case "tag-or-manifest":
+      return [...await tagNames(repository), ...await manifestDigests(repository, "@")];
+    case "layer":
+      return repository.listStreams().filter((name) => name.startsWith(LAYER_STREAM)).map((
+        name,
+      ) => ({
+        value: name.slice(LAYER_STREAM.length),
+        description: "",
+      }));
+  }
+}
+
+/**
+ * Values of a kind.
+ *
+ * @param source The kind.
+ * @param options `context`: its global options choose the repository; `current`: what is typed.
+ */
+export async function candidatesOf(
+  source: CompletionSource,
+  options: { context: Context; current: string },
+): Promise<readonly Candidate[]> {
+  const { context, current } = options;
+  if (source === "source") return imageSource(current);
+  const fixed = FIXED[source];
+  if (fixed !== undefined) return fixed;
+  const { openRepository } = await import("./open_repository.ts");
+  context.globals = { ...context.globals, noUpgrade: true, quiet: true };
+  try {
+    using repository = openRepository(context);
+    return await fromRepository(repository, source as RepositorySource);
+  } catch (error) {
+    // Pressing a key must not show errors: without a readable repository there are no values.
+    if (error instanceof ComposefsError) return [];
+    throw error;
+  }
+}
