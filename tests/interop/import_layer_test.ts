@@ -14,10 +14,9 @@ import { tool } from "../helpers/tool.ts";
 const decoder = new TextDecoder("latin1");
 
 testWith({
-  name: "cfsctl stores the same splitstreams for random layers",
+  name: `cfsctl stores the same splitstreams for random layers (SEED=${seed()})`,
   needs: [needTool("cfsctl")],
   fn: async (t) => {
-    console.error(`SEED=${seed()}`);
     const rng = new Rng(seed());
     for (const hash of ["sha256", "sha512"] as const) {
       using dir = new TempDir();

@@ -143,10 +143,9 @@ function writeLayout(dir: string, layers: readonly Buffer[]): void {
 }
 
 testWith({
-  name: "cfsctl makes the same trees of random layers",
+  name: `cfsctl makes the same trees of random layers (SEED=${seed()})`,
   needs: [needTool("cfsctl")],
   fn: async (t) => {
-    console.error(`SEED=${seed()}`);
     const rng = new Rng(seed());
     using dir = new TempDir();
     const cfsctl = [tool("cfsctl"), "--repo", `${dir.path}/repo`];
