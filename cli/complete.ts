@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Candidate } from "./candidate.ts";
 import { type CommandEntry, COMMANDS, findCommand, GROUPS } from "./command_table.ts";
 import type { CommandUnknownOpts, Option } from "./commander.ts";
 import { candidatesOf } from "./complete_values.ts";
@@ -11,14 +12,6 @@ import type { Context } from "./context.ts";
 import { type CompletionSource, newCommand, notesOf } from "./declare.ts";
 import { addGlobalOptions, resolveGlobals } from "./globals.ts";
 import { declareCommand, locateCommand } from "./program.ts";
-
-/** A word that could stand where the cursor is. */
-export interface Candidate {
-  /** The whole word. */
-  readonly value: string;
-  /** One line about it, or nothing. */
-  readonly description: string;
-}
 
 /** What the shell should offer. */
 export interface Completion {

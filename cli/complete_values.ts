@@ -1,7 +1,7 @@
 /** Values for completion that come from a repository or are known beforehand. */
 import { ComposefsError } from "../lib/base/mod.ts";
 import type { Repository } from "../lib/repository/mod.ts";
-import type { Candidate } from "./complete.ts";
+import type { Candidate } from "./candidate.ts";
 import type { Context } from "./context.ts";
 import type { CompletionSource } from "./declare.ts";
 

@@ -3,15 +3,10 @@
  *
  * @module
  */
-import type { ProgressEvent, ProgressSink } from "../lib/base/mod.ts";
+import type { ProgressEvent } from "../lib/base/mod.ts";
 import type { GlobalOptions } from "./globals.ts";
 import { type ByteSink, Output } from "./output.ts";
-
-/** Drawing of progress; disposing of it removes the bars. */
-export interface ProgressDisplay extends Disposable {
-  /** Receives the events. */
-  readonly sink: ProgressSink;
-}
+import type { ProgressDisplay } from "./progress_display.ts";
 
 /** What every command works with. */
 export class Context {

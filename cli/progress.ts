@@ -4,10 +4,10 @@
  * @module
  */
 import type { ProgressEvent } from "../lib/base/mod.ts";
-import type { ProgressDisplay } from "./context.ts";
 import type { ProgressMode } from "./globals.ts";
 import type { Output } from "./output.ts";
 import type { ProgressBars } from "./progress_bars.ts";
+import type { ProgressDisplay } from "./progress_display.ts";
 import { formatSize } from "./size.ts";
 
 /** One JSON object a line, exactly the events. */
