@@ -12,16 +12,34 @@ import type { ErofsVersion } from "../erofs/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import { openArchive } from "./archive.ts";
-import { checkBlobSize, readDocument } from "./blob.ts";
+import { readDocument } from "./blob.ts";
 import { type Descriptor, type ImageConfig, parseConfig, type Platform } from "./documents.ts";
 import { imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
-import { hasWholeLayer, imageRefName, openManifest, recordReferrer } from "./image.ts";
+import {
+  hasWholeLayer,
+  imageRefName,
+  linkedImage,
+  type OciImage,
+  openManifest,
+  recordReferrer,
+} from "./image.ts";
 import type { ImportedLayer } from "./layer_import.ts";
 import { LayerPool } from "./layer_pool.ts";
 import { type LayoutSource, openLayout } from "./layout.ts";
-import { DELTA_ARTIFACT_TYPES, isImageConfigType, tarCompression } from "./media_types.ts";
+import {
+  BOOT_IMAGE_REF,
+  type Compression,
+  DELTA_ARTIFACT_TYPES,
+  isImageConfigType,
+  tarCompression,
+} from "./media_types.ts";
 import { nativePlatform } from "./platform.ts";
-import { parseImageReference, parseLayoutReference } from "./reference.ts";
+import {
+  type ImageReference,
+  type LayoutReference,
+  parseImageReference,
+  parseLayoutReference,
+} from "./reference.ts";
 import { type SelectedManifest, selectManifest } from "./select.ts";
 import { configStream, layerStream, manifestStream, tagImage, tagRef } from "./tags.ts";
 
@@ -33,6 +51,11 @@ export interface PullOptions {
   platform?: Platform;
   /** Workers. @default navigator.hardwareConcurrency */
   jobs?: number;
+  /**
+   * Import layers that are there already once more and compare every object with what it should
+   * be, which replaces damaged ones. @default false
+   */
+  repair?: boolean;
   /** Gives up when aborted. */
   signal?: AbortSignal;
   /** Told how far it is, per layer, and about warnings. */
@@ -73,7 +96,11 @@ export interface PullStats {
  * Pulls an image: every digest is checked before anything gets a name; objects are durable before
  * names are made; the tag comes last.
  *
- * @param reference `oci:PATH[:TAG]` or `oci-archive:PATH[:TAG]`
+ * @param reference `oci:PATH` or `oci-archive:PATH`, with `:TAG`, `@DIGEST` or `:@POSITION`
+ * @throws {InvalidNameError} for a bad tag or reference; nothing was read then
+ * @throws {PolicyError} when the repository cannot be written to; nothing was read then
+ * @throws {NotFoundError} when there is no such image, or none for the platform
+ * @throws {DigestMismatchError} when the content is not what was announced; as a cause
  */
 export async function pullImage(
   repository: Repository,
@@ -95,18 +122,18 @@ export async function pullImage(
     }
     return await new Pull(repository, source, selected, { ...options, tag }).run();
   } catch (cause) {
+    options.signal?.throwIfAborted();
     throw withContext(`Unable to pull container image ${reference}`, cause);
   }
 }
 
 interface OpenedSource extends Disposable {
   readonly source: LayoutSource;
-  readonly select: ReturnType<typeof parseLayoutReference>["select"];
+  readonly select: LayoutReference["select"];
 }
 
 async function openSource(reference: string): Promise<OpenedSource> {
-  const { transport, rest } = parseImageReference(reference);
-  const { path, select } = parseLayoutReference(rest);
+  const { transport, path, select } = parseSource(reference);
   let source: LayoutSource;
   if (transport === "oci") source = openLayout(path);
   else if (transport === "oci-archive") source = await openArchive(path);
@@ -114,10 +141,24 @@ async function openSource(reference: string): Promise<OpenedSource> {
   return { source, select, [Symbol.dispose]: () => source[Symbol.dispose]() };
 }
 
+function parseSource(reference: string): LayoutReference & Pick<ImageReference, "transport"> {
+  try {
+    const { transport, rest } = parseImageReference(reference);
+    return { transport, ...parseLayoutReference(rest) };
+  } catch (cause) {
+    throw withContext("Parsing image reference transport", cause);
+  }
+}
+
+/** Layers that are open at a time; a manifest can list more than there are descriptors. */
+const MAX_OPEN = 256;
+
 /** A layer as it is wanted: its identity and where it is. */
 interface WantedLayer {
   readonly id: Digest;
   readonly descriptor: Descriptor;
+  /** Packing that its media type announces; `undefined` for a blob that is not split. */
+  readonly tar: Compression | undefined;
 }
 
 /** One pull. */
@@ -150,12 +191,14 @@ class Pull {
 
   async run(): Promise<PullResult> {
     const { manifest, descriptor } = this.#selected;
+    this.#options.signal?.throwIfAborted();
     const configBytes = readDocument(this.#source, manifest.config, "image config");
     const container = isImageConfigType(manifest.config.mediaType);
     const config = container ? parseConfig(configBytes) : undefined;
     const wanted = this.#wantedLayers(config);
     const present = this.#alreadyComplete(wanted, container);
     if (present !== undefined) {
+      this.#recordSubject();
       tagImage(this.#repository, descriptor.digest, this.#options.tag);
       this.#repository.sync();
       return this.#result(present.manifest, present.image);
@@ -188,13 +231,14 @@ class Pull {
     }
     return manifest.layers.map((descriptor, i) => {
       const id = config === undefined ? descriptor.digest : config.diffIds[i]!;
-      if (config !== undefined && tarCompression(descriptor.mediaType) === undefined) {
+      const tar = tarCompression(descriptor.mediaType);
+      if (config !== undefined && tar === undefined) {
         throw new FormatError(
           "image manifest",
           `Layer ${descriptor.digest} has media type ${descriptor.mediaType}, which is no tar layer`,
         );
       }
-      return { id, descriptor };
+      return { id, descriptor, tar };
     });
   }
 
@@ -203,34 +247,37 @@ class Pull {
     wanted: WantedLayer[],
     container: boolean,
   ): { manifest: ObjectId; image: ObjectId | undefined } | undefined {
+    if (this.#options.repair) return undefined;
     const repository = this.#repository;
-    const { digest } = this.#selected.descriptor;
-    const manifest = repository.streamObject(manifestStream(digest));
-    if (manifest === undefined) return undefined;
-    let refs;
+    let image: OciImage;
     try {
-      refs = openManifest(repository, digest);
-    } catch {
-      return undefined; // damaged: it is written again
+      image = openManifest(repository, this.#selected.descriptor.digest);
+      if (repository.streamObject(configStream(image.configDigest)) === undefined) return undefined;
+      if (container && !this.#hasImages(image)) return undefined;
+    } catch (error) {
+      if (error instanceof ComposefsError) return undefined; // absent, or damaged and made anew
+      throw error;
     }
-    for (const { id } of wanted) {
-      const object = hasWholeLayer(repository, id);
-      if (object === undefined || refs.manifestStream.refs.get(id.toString()) !== object) {
+    for (const { id, tar } of wanted) {
+      const object = hasWholeLayer(repository, id, { tar: tar !== undefined });
+      if (object === undefined || image.manifestStream.refs.get(id.toString()) !== object) {
         return undefined;
       }
     }
-    if (container) {
-      for (const version of repository.formats) {
-        const image = refs.configStream.refs.get(imageRefName(version));
-        if (image === undefined || !repository.hasImage(image)) return undefined;
-      }
-    }
-    this.#stats.layersPresent = wanted.length;
+    this.#stats.layersPresent = new Set(wanted.map(({ id }) => id.toString())).size;
     for (const { id } of wanted) this.#progress({ type: "skipped", id: id.toString() });
-    const image = container
-      ? refs.configStream.refs.get(imageRefName(repository.formats[0]!))
-      : undefined;
-    return { manifest, image };
+    const manifest = image.manifestStream.stream;
+    return { manifest, image: linkedImage(image.configStream.refs, repository.formats[0]!) };
+  }
+
+  /** Whether there is a sound image in every format; formats 0 and 1 share a reference. */
+  #hasImages({ configStream }: OciImage): boolean {
+    const repository = this.#repository;
+    return repository.formats.every((version) => {
+      const id = linkedImage(configStream.refs, version);
+      return id !== undefined && repository.hasImage(id) &&
+        repository.readImage(id).version === version;
+    });
   }
 
   /**
@@ -247,9 +294,13 @@ class Pull {
     const missing = new Map<string, WantedLayer>();
     for (const layer of wanted) {
       const key = layer.id.toString();
-      const present = objects.get(key) ?? hasWholeLayer(repository, layer.id);
+      if (objects.has(key) || missing.has(key)) continue;
+      const tar = layer.tar !== undefined;
+      const present = this.#options.repair
+        ? undefined
+        : hasWholeLayer(repository, layer.id, { tar });
       if (present === undefined) missing.set(key, layer);
-      else if (!objects.has(key)) {
+      else {
         objects.set(key, present);
         this.#stats.layersPresent++;
         this.#progress({ type: "skipped", id: key });
@@ -258,28 +309,37 @@ class Pull {
     arrived(objects);
     if (missing.size === 0) return;
     const { jobs, signal } = this.#options;
+    const stop = new AbortController();
     await using pool = new LayerPool({
       progress: this.#progress,
+      signal: signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]),
       ...(jobs === undefined ? {} : { jobs }),
-      ...(signal === undefined ? {} : { signal }),
     });
     pool.warm();
-    const order = [...missing.values()].sort((a, b) => b.descriptor.size - a.descriptor.size);
-    const results = await Promise.allSettled(order.map(async (layer) => {
-      const imported = await this.#importLayer(pool, layer);
-      objects.set(layer.id.toString(), imported.stream);
-      arrived(objects);
-    }));
-    const failed = results.find((result) => result.status === "rejected");
-    if (failed !== undefined) throw pool.failure ?? failed.reason;
+    const queue = [...missing.values()].sort((a, b) => b.descriptor.size - a.descriptor.size);
+    const failures: unknown[] = [];
+    const lane = async () => {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        try {
+          const imported = await this.#importLayer(pool, next);
+          objects.set(next.id.toString(), imported.stream);
+          arrived(objects);
+        } catch (error) {
+          // The others are of no use any more; what they say then is only that they were stopped.
+          failures.push(pool.failure ?? error);
+          queue.length = 0;
+          stop.abort();
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: Math.min(queue.length, MAX_OPEN) }, lane));
+    if (failures.length > 0) throw failures[0];
   }
 
   async #importLayer(pool: LayerPool, layer: WantedLayer): Promise<ImportedLayer> {
-    const { descriptor, id } = layer;
+    const { descriptor, id, tar } = layer;
     try {
-      const blob = this.#source.blob(descriptor);
-      checkBlobSize(descriptor, blob.size);
-      const tar = tarCompression(descriptor.mediaType);
+      using blob = this.#source.blob(descriptor);
       const imported = await pool.import({
         blob: { fd: blob.fd.number, offset: blob.offset, size: blob.size },
         digest: descriptor.digest.toString(),
@@ -289,6 +349,7 @@ class Pull {
           dir: this.#repository.objects.makeDirectory().number,
           algorithm: this.#repository.algorithm,
           secure: this.#repository.secure,
+          thorough: this.#options.repair ?? false,
         },
       }, id.toString());
       const { stats } = imported;
@@ -333,9 +394,16 @@ class Pull {
     for (const { id, object } of layers) repository.linkStream(layerStream(id), object);
     repository.linkStream(configStream(configDigest), config);
     repository.linkStream(manifestStream(descriptor.digest), manifestObject);
-    if (manifest.subject) recordReferrer(repository, descriptor.digest, manifest.subject.digest);
+    this.#recordSubject();
     tagImage(repository, descriptor.digest, this.#options.tag);
     return this.#result(manifestObject, content.images.get(repository.formats[0]!));
+  }
+
+  /** Makes the manifest known to the one that it is about. */
+  #recordSubject(): void {
+    const { descriptor, manifest } = this.#selected;
+    if (!manifest.subject) return;
+    recordReferrer(this.#repository, descriptor.digest, manifest.subject.digest);
   }
 
   /** Stores the config with its references: layers, images, and images it had in other formats. */
@@ -359,7 +427,9 @@ class Pull {
       if (!named.has(name) && repository.objects.size(object) !== undefined) kept.set(name, object);
     }
     for (const [version, id] of content.images) kept.set(imageRefName(version), id);
-    const order = [...kept.keys()].sort();
+    // Images before boot images, each in the order of their names (spec: oci 1.2).
+    const rank = (name: string) => Number(name.startsWith(BOOT_IMAGE_REF));
+    const order = [...kept.keys()].sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
     for (const name of order) writer.addNamedRef(name, kept.get(name)!);
     return repository.objects.write(writer.finish()).id;
   }

@@ -53,6 +53,8 @@ export interface ObjectDirectoryOptions {
   readonly algorithm: Algorithm;
   /** Whether every object must have fs-verity enabled. */
   readonly secure: boolean;
+  /** Always compare an existing object's content, not just its size. @default false */
+  readonly thorough?: boolean;
 }
 
 /** Prefix of named temporary files, where the file system has no unnamed ones. */
@@ -74,6 +76,7 @@ export class ObjectDirectory {
   readonly #dir: number;
   readonly #algorithm: Algorithm;
   readonly #secure: boolean;
+  readonly #thorough: boolean;
   readonly #hasher: FsVerityHasher;
   readonly #digest: Uint8Array = new Uint8Array(128);
   #unnamed = true;
@@ -86,6 +89,7 @@ export class ObjectDirectory {
     this.#dir = options.dir;
     this.#algorithm = options.algorithm;
     this.#secure = options.secure;
+    this.#thorough = options.thorough ?? false;
     this.#hasher = new FsVerityHasher(options.algorithm, hash);
   }
 
@@ -163,7 +167,7 @@ export class ObjectDirectory {
   /** Whether the object that is there can stand for the content at hand. */
   #intact(id: ObjectId, check: { found: number; size: number; thorough: boolean }): boolean {
     if (check.found !== check.size) return false;
-    if (!this.#secure && !check.thorough) return true;
+    if (!this.#secure && !this.#thorough && !check.thorough) return true;
     const flags = O.RDONLY | O.NOFOLLOW | O.NONBLOCK;
     using fd = openIfExists(this.#dir, objectPath(id), { flags });
     if (fd === undefined) return false;
