@@ -1,7 +1,5 @@
 import { HASH_SIZE, type HashName, type ObjectId } from "../base/mod.ts";
 
-const TWO_32 = 4294967296n;
-
 /**
  * Digests as raw bytes in one growing buffer: an image names as many as it has files, so there is
  * no object for each until the end.
@@ -68,19 +66,22 @@ export class DigestList {
     const size = this.size;
     const bytes = this.#bytes;
     const view = new DataView(bytes.buffer);
-    // The first four bytes above the index, as one number: native sorting without a callback.
+    // The first four bytes above the index, as one number each: they are sorted natively, and
+    // written and read as halves (the host is little-endian), without a big integer for each.
     const keys = new BigUint64Array(this.#count);
+    const halves = new Uint32Array(keys.buffer);
     for (let i = 0; i < this.#count; i++) {
-      keys[i] = BigInt(view.getUint32(i * size)) * TWO_32 + BigInt(i);
+      halves[2 * i] = i;
+      halves[2 * i + 1] = view.getUint32(i * size);
     }
     keys.sort();
     const order = new Uint32Array(this.#count);
-    for (let i = 0; i < order.length; i++) order[i] = Number(keys[i]! % TWO_32);
+    for (let i = 0; i < order.length; i++) order[i] = halves[2 * i]!;
     // Few digests share their first four bytes, unless they are the same.
     for (let start = 0; start < order.length;) {
       let end = start + 1;
-      const prefix = keys[start]! / TWO_32;
-      while (end < order.length && keys[end]! / TWO_32 === prefix) end++;
+      const prefix = halves[2 * start + 1];
+      while (end < order.length && halves[2 * end + 1] === prefix) end++;
       if (end - start > 1) {
         order.subarray(start, end).sort((a, b) =>
           compare(bytes, a * size, { bytes, offset: b * size, size })
@@ -92,13 +93,15 @@ export class DigestList {
   }
 }
 
+/** Compares `size` bytes at two places, each in bytes of its own. */
 function compare(
   bytes: Uint8Array,
   at: number,
   other: { readonly bytes: Uint8Array; readonly offset: number; readonly size: number },
 ): number {
-  for (let i = 0; i < other.size; i++) {
-    const difference = bytes[at + i]! - other.bytes[other.offset + i]!;
+  const { bytes: otherBytes, offset, size } = other;
+  for (let i = 0; i < size; i++) {
+    const difference = bytes[at + i]! - otherBytes[offset + i]!;
     if (difference !== 0) return difference;
   }
   return 0;

@@ -53,11 +53,27 @@ export function metacopyDigest(value: Uint8Array, hash: HashName): Uint8Array {
   return value.subarray(METACOPY_SIZE);
 }
 
-function nibble(unit: number): number {
-  if (unit >= 0x30 && unit <= 0x39) return unit - 0x30;
-  if (unit >= 0x61 && unit <= 0x66) return unit - 0x61 + 10;
-  if (unit >= 0x41 && unit <= 0x46) return unit - 0x41 + 10;
-  return -1;
+/** The value of each hexadecimal digit, -1 for every other byte. */
+const NIBBLES = Int8Array.from({ length: 256 }, (_, byte) => {
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const lower = byte | 0x20;
+  return lower >= 0x61 && lower <= 0x66 ? lower - 0x61 + 10 : -1;
+});
+/** The lower-case digit of each value of four bits. */
+const DIGITS = new TextEncoder().encode("0123456789abcdef");
+
+/** Whether a redirect is exactly `/hh/rest` in lower case for this digest. */
+export function isPathOf(redirect: Uint8Array, digest: Uint8Array): boolean {
+  const size = digest.length;
+  if (redirect.length !== 2 * size + 2 || redirect[0] !== SLASH || redirect[3] !== SLASH) {
+    return false;
+  }
+  for (let i = 0, at = 1; i < size; i++) {
+    const byte = digest[i]!;
+    if (redirect[at] !== DIGITS[byte >>> 4] || redirect[at + 1] !== DIGITS[byte & 15]) return false;
+    at += i === 0 ? 3 : 2;
+  }
+  return true;
 }
 
 /**
@@ -76,8 +92,8 @@ export function readObjectPath(
   let at = path.length - (2 * size + 1);
   if (at < 0 || path[at + 2] !== SLASH) return false;
   for (let i = 0; i < size; i++) {
-    const high = nibble(path[at]!);
-    const low = nibble(path[at + 1]!);
+    const high = NIBBLES[path[at]!]!;
+    const low = NIBBLES[path[at + 1]!]!;
     if (high < 0 || low < 0) return false;
     out.bytes[out.offset + i] = high * 16 + low;
     at += i === 0 ? 3 : 2;

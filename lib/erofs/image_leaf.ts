@@ -14,7 +14,7 @@ import {
 } from "../base/mod.ts";
 import { Leaf, type LeafContent, type LeafNotes, type Stat } from "../tree/mod.ts";
 import type { Claims } from "./claims.ts";
-import { hashOfMetacopy, metacopyDigest, readObjectPath } from "./external.ts";
+import { hashOfMetacopy, isPathOf, metacopyDigest, readObjectPath } from "./external.ts";
 import { quoteName } from "./image_names.ts";
 import { NO_MARKS, WHITEOUT_MARKS, type XattrReader } from "./image_xattrs.ts";
 import { LAYOUT_CHUNK, LAYOUT_PLAIN, S_IF } from "./layout.ts";
@@ -156,6 +156,7 @@ export class LeafReader {
       this.notes = { redirect: null };
       return;
     }
+    if (isPathOf(redirect, digest)) return;
     const hash: HashName = digest.length === HASH_SIZE.sha256 ? "sha256" : "sha512";
     const scratch = this.#scratch;
     if (readObjectPath(redirect, hash, { bytes: scratch, offset: 0 })) {
@@ -165,7 +166,6 @@ export class LeafReader {
           `redirect of ${quoteName(name())} names another object than its metacopy`,
         );
       }
-      if (isCanonicalPath(redirect, digest.length)) return;
     }
     this.notes = { redirect: withoutSlash(redirect) };
   }
@@ -234,14 +234,4 @@ function fileSize(inode: InodeCursor, name: () => ByteString): number {
 
 function withoutSlash(redirect: Uint8Array): ByteString {
   return toByteString(redirect[0] === SLASH ? redirect.subarray(1) : redirect);
-}
-
-/** Whether a redirect that ends in an object path is exactly `/hh/rest` in lower case. */
-function isCanonicalPath(redirect: Uint8Array, digestSize: number): boolean {
-  if (redirect.length !== 2 * digestSize + 2 || redirect[0] !== SLASH) return false;
-  for (let i = 1; i < redirect.length; i++) {
-    const byte = redirect[i]!;
-    if (byte >= 0x41 && byte <= 0x46) return false;
-  }
-  return true;
 }

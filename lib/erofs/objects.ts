@@ -12,7 +12,7 @@ import {
   objectIdFromBytes,
 } from "../base/mod.ts";
 import { DigestList } from "./digests.ts";
-import { hashOfMetacopy, metacopyFault, readObjectPath } from "./external.ts";
+import { hashOfMetacopy, isPathOf, metacopyFault, readObjectPath } from "./external.ts";
 import { METACOPY_SIZE } from "./layout.ts";
 import { type ErofsImage, openImage } from "./read.ts";
 import type { InodeCursor } from "./read_inode.ts";
@@ -74,15 +74,20 @@ function readDigests(
   options: { readonly hash: HashName; readonly list: DigestList; readonly found: () => void },
 ): void {
   const { hash, list, found } = options;
+  let metacopy: Uint8Array | undefined;
   while (xattrs.next()) {
     if (xattrs.isMetacopy) {
       const value = xattrs.value;
       if (metacopyFault(value, hash) !== undefined) continue;
+      metacopy = value.subarray(METACOPY_SIZE);
       const { bytes, offset } = list.room();
-      bytes.set(value.subarray(METACOPY_SIZE), offset);
+      bytes.set(metacopy, offset);
       found();
-    } else if (xattrs.isRedirect && readObjectPath(xattrs.value, hash, list.room())) {
-      found();
+    } else if (xattrs.isRedirect) {
+      const value = xattrs.value;
+      // Nearly every redirect repeats the digest: comparing is cheaper than sorting it out later.
+      if (metacopy !== undefined && isPathOf(value, metacopy)) continue;
+      if (readObjectPath(value, hash, list.room())) found();
     }
   }
 }
