@@ -1,5 +1,5 @@
 /** The integrity check of images (spec: oci 4.5). */
-import { Digest, type ObjectId } from "../base/mod.ts";
+import { type Digest, InvalidNameError, type ObjectId } from "../base/mod.ts";
 import {
   decodeRefComponent,
   type FsckOptions,
@@ -13,7 +13,7 @@ import { buildTree, imageBytes } from "./erofs_image.ts";
 import { type DocumentStream, imageRefName, readDocumentStream } from "./image.ts";
 import { hashLayer } from "./layer.ts";
 import { isImageConfigType, TAG_REFS, tarCompression } from "./media_types.ts";
-import { layerStream, manifestStream, tagRef } from "./tags.ts";
+import { layerStream, manifestOf, manifestStream, tagRef } from "./tags.ts";
 
 /** Label or annotation that names the image an image is sealed with. */
 const SEAL_LABEL = "containers.composefs.fsverity";
@@ -69,16 +69,23 @@ export async function checkImages(
 }
 
 function tagsToCheck(repository: Repository, name?: string): { name: string; entry: string }[] {
-  if (name !== undefined) {
-    const entry = repository.resolveRef("streams", tagRef(name));
-    return [{ name, entry: entry ?? "" }];
-  }
+  if (name !== undefined) return [{ name, entry: tagEntry(repository, name) }];
   return repository.listRefs("streams")
     .filter((ref) => ref.name.startsWith(`${TAG_REFS}/`))
     .map((ref) => ({
       name: decodeRefComponent(ref.name.slice(TAG_REFS.length + 1)),
       entry: ref.entry,
     }));
+}
+
+/** Entry that a tag leads to; empty when there is no such tag, whatever it looks like. */
+function tagEntry(repository: Repository, name: string): string {
+  try {
+    return repository.resolveRef("streams", tagRef(name)) ?? "";
+  } catch (error) {
+    if (error instanceof InvalidNameError) return ""; // a name that no tag can have
+    throw error;
+  }
 }
 
 function reasonOf(error: unknown): string {
@@ -109,14 +116,16 @@ class ImageCheck {
   }
 
   run(entry: string): void {
+    if (entry === "") {
+      this.#error("ref-resolve-failed", `OCI reference not found: ${this.#name}`);
+      return;
+    }
     if (this.#name.startsWith("@")) {
       this.#error("invalid-ref-name", "leading '@' is reserved for digest references");
     }
-    let digest: Digest;
-    try {
-      digest = Digest.parse(entry.replace(/^oci-manifest-/, ""));
-    } catch (error) {
-      this.#error("ref-resolve-failed", reasonOf(error));
+    const digest = manifestOf(entry);
+    if (digest === undefined) {
+      this.#error("ref-resolve-failed", `it leads to ${entry}, which is no manifest`);
       return;
     }
     const found = this.#document(

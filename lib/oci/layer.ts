@@ -8,10 +8,16 @@ import {
   type ObjectId,
   toHex,
 } from "../base/mod.ts";
-import { ObjectDirectory, type OpenStream, type Repository } from "../repository/mod.ts";
+import {
+  checkRefName,
+  ObjectDirectory,
+  type OpenStream,
+  type Repository,
+} from "../repository/mod.ts";
 import { CONTENT_TYPE, SplitstreamWriter } from "../splitstream/mod.ts";
 import { readLayerEntries, type TarEntry, TarSplitter } from "../tar/mod.ts";
 import { digestHash } from "./blob.ts";
+import { hasWholeLayer } from "./image.ts";
 import { LayerObjects } from "./layer_objects.ts";
 import { layerStream } from "./tags.ts";
 
@@ -100,7 +106,10 @@ export async function importLayerStream(
 ): Promise<ImportLayerResult> {
   repository.assertWritable();
   const name = layerStream(diffId);
-  const existing = repository.streamObject(name);
+  const hash = nodeHash.stream(digestHash(diffId));
+  if (options.name !== undefined) checkRefName(options.name);
+  // A layer that is damaged is imported again, which repairs it.
+  const existing = hasWholeLayer(repository, diffId, { tar: true });
   const ref = options.name === undefined ? {} : { ref: options.name };
   if (existing !== undefined) {
     if (options.name !== undefined) repository.setRef("streams", options.name, { entry: name });
@@ -123,7 +132,6 @@ export async function importLayerStream(
     handOver: () => {},
   });
   const splitter = new TarSplitter(objects);
-  const hash = nodeHash.stream(digestHash(diffId));
   for await (const piece of options.input) {
     hash.update(piece);
     splitter.push(piece);

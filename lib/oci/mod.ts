@@ -48,7 +48,9 @@ export {
 export { formatPlatform, nativePlatform, parsePlatform } from "./platform.ts";
 export { pullImage, type PullOptions, type PullResult, type PullStats } from "./pull.ts";
 export {
+  type EntrySelector,
   type ImageReference,
+  type LayoutReference,
   parseImageReference,
   parseLayoutReference,
   type Transport,

@@ -1,20 +1,28 @@
 /** Image references: `TRANSPORT:REST` (spec: oci 5). */
 import { Digest, InvalidNameError } from "../base/mod.ts";
 
-/** Transports that a reference can name. */
-const TRANSPORTS = [
-  "oci",
-  "oci-archive",
-  "docker",
-  "registry",
-  "dir",
-  "docker-archive",
-  "docker-daemon",
-  "containers-storage",
-] as const;
-
 /** Name of a transport. */
-export type Transport = typeof TRANSPORTS[number];
+export type Transport =
+  | "oci"
+  | "oci-archive"
+  | "docker"
+  | "registry"
+  | "dir"
+  | "docker-archive"
+  | "docker-daemon"
+  | "containers-storage";
+
+/** Transports that a reference can name. */
+const TRANSPORTS: Readonly<Record<Transport, true>> = {
+  "oci": true,
+  "oci-archive": true,
+  "docker": true,
+  "registry": true,
+  "dir": true,
+  "docker-archive": true,
+  "docker-daemon": true,
+  "containers-storage": true,
+};
 
 /** A parsed image reference. */
 export interface ImageReference {
@@ -44,19 +52,21 @@ export function parseImageReference(text: string): ImageReference {
 }
 
 function isTransport(text: string): text is Transport {
-  return (TRANSPORTS as readonly string[]).includes(text);
+  return Object.hasOwn(TRANSPORTS, text);
 }
+
+/** Which entry of an index is meant: by tag (its annotation), by digest, or by position. */
+export type EntrySelector =
+  | { readonly by: "tag"; readonly tag: string }
+  | { readonly by: "digest"; readonly digest: Digest }
+  | { readonly by: "position"; readonly position: number };
 
 /** Which image of a layout is meant. */
 export interface LayoutReference {
   /** Path of the layout or archive. */
   readonly path: string;
-  /** By tag (annotation of an index entry), by digest, or by position. */
-  readonly select:
-    | { readonly by: "tag"; readonly tag: string }
-    | { readonly by: "digest"; readonly digest: Digest }
-    | { readonly by: "position"; readonly position: number }
-    | undefined;
+  /** The entry; `undefined` for whatever fits the platform. */
+  readonly select: EntrySelector | undefined;
 }
 
 /**

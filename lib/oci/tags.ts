@@ -72,7 +72,8 @@ export function listTags(repository: Repository, warn: (text: string) => void = 
   return tags.sort((a, b) => a.name < b.name ? -1 : 1);
 }
 
-function manifestOf(entry: string): Digest | undefined {
+/** Digest of the manifest that a stream entry holds; `undefined` for other entries. */
+export function manifestOf(entry: string): Digest | undefined {
   if (!entry.startsWith(MANIFEST_STREAM)) return undefined;
   try {
     return Digest.parse(entry.slice(MANIFEST_STREAM.length));
