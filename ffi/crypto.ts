@@ -47,6 +47,26 @@ class CryptoBlockHash implements BlockHash {
       throw new Error(`EVP_Digest ${this.name} failed`);
     }
   }
+
+  hashBlocks(
+    data: Uint8Array,
+    blocks: { readonly offset: number; readonly size: number; readonly count: number },
+    out: Uint8Array,
+    outOffset: number,
+  ): void {
+    const digest = this.#symbols.EVP_Digest;
+    const { size, count } = blocks;
+    const type = this.#type;
+    let target = addressOfSmall(out) + outOffset;
+    let source = addressOf(data) + blocks.offset;
+    for (let i = 0; i < count; i++) {
+      if (digest(source, size, target, 0, type, 0) !== 1) {
+        throw new Error(`EVP_Digest ${this.name} failed`);
+      }
+      source += size;
+      target += this.size;
+    }
+  }
 }
 
 const outAddresses = new WeakMap<ArrayBufferLike, number>();

@@ -30,6 +30,16 @@ export interface BlockHash {
   readonly size: 32 | 64;
   /** Writes the digest of `data[offset, offset + length)` to `out` at `outOffset`. */
   hash(data: Uint8Array, offset: number, length: number, out: Uint8Array, outOffset: number): void;
+  /**
+   * Hashes `blocks.count` blocks of `blocks.size` bytes that follow each other from `blocks.offset`,
+   * and writes their digests one after the other to `out` at `outOffset`.
+   */
+  hashBlocks(
+    data: Uint8Array,
+    blocks: { readonly offset: number; readonly size: number; readonly count: number },
+    out: Uint8Array,
+    outOffset: number,
+  ): void;
 }
 
 /** Where hashes come from. */

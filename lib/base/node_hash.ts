@@ -15,6 +15,18 @@ class NodeBlockHash implements BlockHash {
     const digest = createHash(this.name).update(data.subarray(offset, offset + length)).digest();
     out.set(digest, outOffset);
   }
+
+  hashBlocks(
+    data: Uint8Array,
+    blocks: { readonly offset: number; readonly size: number; readonly count: number },
+    out: Uint8Array,
+    outOffset: number,
+  ): void {
+    for (let i = 0; i < blocks.count; i++) {
+      const offset = blocks.offset + i * blocks.size;
+      this.hash(data, offset, blocks.size, out, outOffset + i * this.size);
+    }
+  }
 }
 
 const blocks: Partial<Record<HashName, BlockHash>> = {};

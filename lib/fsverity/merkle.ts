@@ -68,14 +68,31 @@ export class FsVerityHasher {
         this.#filled = 0;
       }
     }
-    while (end - at >= blockSize) {
-      this.#addHash(0, bytes, at, blockSize);
-      at += blockSize;
-    }
+    while (end - at >= blockSize) at = this.#addBlocks(bytes, at, end);
     if (at < end) {
       this.#pending.set(bytes.subarray(at, end), 0);
       this.#filled = end - at;
     }
+  }
+
+  /** Hashes as many whole blocks as level 0 still takes; returns where it stopped. */
+  #addBlocks(bytes: Uint8Array, start: number, end: number): number {
+    const blockSize = this.#blockSize;
+    const level = this.#levels[0] ??= { block: new Uint8Array(blockSize), filled: 0 };
+    if (level.filled === blockSize) {
+      this.#addHash(1, level.block, 0, blockSize);
+      level.filled = 0;
+    }
+    const room = (blockSize - level.filled) / this.#hash.size;
+    const count = Math.min(room, Math.floor((end - start) / blockSize));
+    this.#hash.hashBlocks(
+      bytes,
+      { offset: start, size: blockSize, count },
+      level.block,
+      level.filled,
+    );
+    level.filled += count * this.#hash.size;
+    return start + count * blockSize;
   }
 
   /** Hashes one block into a level. A full level is emitted only when the next hash arrives. */

@@ -1,10 +1,11 @@
 /** The integrity check: metadata, objects, streams, images, references (spec: repository 9, 14.6). */
+import { setImmediate } from "node:timers";
 import { type ObjectId, Pool, type ProgressSink } from "../base/mod.ts";
 import { fstat, openIfExists, preadFull, readDir } from "../../ffi/mod.ts";
 import type { RepositoryState } from "./_state.ts";
 import { findAffected } from "./fsck_affected.ts";
-import { checkImages, checkStreams } from "./fsck_entries.ts";
-import type { ObjectCheckResult, ObjectCheckTask } from "./fsck_objects.ts";
+import { checkImages, checkStreams, Presence } from "./fsck_entries.ts";
+import { checkObjects, type ObjectCheckResult, type ObjectCheckTask } from "./fsck_objects.ts";
 import { addError, type FsckReport, newReport, reasonOf } from "./fsck_report.ts";
 import { TMP_LINK_PREFIX } from "./links.ts";
 import { featureList, parseMetadata, unknownReadOnlyFeatures } from "./meta.ts";
@@ -35,13 +36,15 @@ export async function checkRepository(
   const broken = new Set<ObjectId>();
   // Streams and images are read here while workers hash; errors are put in order of the phases.
   const links = newReport(state.hasMetadata);
-  const objects = options.metadataOnly ? undefined : startObjects(state, options);
+  const objects = options.metadataOnly ? undefined : new ObjectPhase(state, options);
   try {
-    checkStreams(state, { report: links, broken, content: !options.metadataOnly });
-    checkImages(state, { report: links, broken, content: !options.metadataOnly });
-    if (objects !== undefined) mergeObjects(report, await objects, broken);
+    const presence = new Presence(state);
+    const phase = { report: links, broken, content: !options.metadataOnly, presence };
+    checkStreams(state, phase);
+    checkImages(state, phase);
+    if (objects !== undefined) mergeObjects(report, await objects.finish(), broken);
   } finally {
-    await objects?.catch(() => {}); // its failure is thrown above; the workers must have ended
+    await objects?.close();
   }
   for (const { name } of readDir(state.root)) {
     if (name.startsWith(TMP_LINK_PREFIX)) {
@@ -85,47 +88,81 @@ function checkMetadata(state: RepositoryState, report: FsckReport): void {
   }
 }
 
-async function startObjects(
-  state: RepositoryState,
-  options: FsckOptions,
-): Promise<ObjectCheckResult[]> {
-  const directory = state.objects.directory;
-  if (directory === undefined) return [];
-  const results: ObjectCheckResult[] = [];
-  const prefixes = readDir(directory).map((entry) => entry.name).sort();
-  const strays = prefixes.filter((name) => !/^[0-9a-f]{2}$/.test(name));
-  const good = prefixes.filter((name) => /^[0-9a-f]{2}$/.test(name));
-  const tasks: ObjectCheckTask[] = [];
-  for (let at = 0; at < good.length; at += PREFIXES_A_TASK) {
-    tasks.push({
-      dir: directory.number,
-      algorithm: state.algorithm,
-      secure: state.secure,
-      prefixes: good.slice(at, at + PREFIXES_A_TASK),
+/** The check of all objects: workers do it while this thread reads names, then all of them do. */
+class ObjectPhase {
+  readonly #options: FsckOptions;
+  readonly #warnings: string[] = [];
+  readonly #results: Promise<ObjectCheckResult>[] = [];
+  readonly #pool: Pool;
+  readonly #tasks: ObjectCheckTask[] = [];
+  #done = 0;
+
+  constructor(state: RepositoryState, options: FsckOptions) {
+    this.#options = options;
+    const jobs = options.jobs ?? navigator.hardwareConcurrency;
+    this.#pool = new Pool(new URL("./fsck_worker.ts", import.meta.url), {
+      depth: 2,
+      size: jobs - 1,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
     });
+    const directory = state.objects.directory;
+    if (directory === undefined) return;
+    const { algorithm, secure } = state;
+    const prefixes: string[] = [];
+    for (const { name } of readDir(directory).sort((a, b) => a.name < b.name ? -1 : 1)) {
+      if (/^[0-9a-f]{2}$/.test(name)) prefixes.push(name);
+      else if (!name.startsWith(TMP_OBJECT_PREFIX)) {
+        this.#warnings.push(`objects/${name} is not a directory of objects`);
+      } else this.#warnings.push(`objects/${name} is a left-over temporary file`);
+    }
+    for (let at = 0; at < prefixes.length; at += PREFIXES_A_TASK) {
+      const part = prefixes.slice(at, at + PREFIXES_A_TASK);
+      this.#tasks.push({ dir: directory.number, algorithm, secure, prefixes: part });
+    }
+    options.progress?.({ type: "started", id: "objects", unit: "objects" });
+    if (jobs < 2) return;
+    for (const task of this.#tasks.splice(0)) {
+      const result = this.#pool.run<ObjectCheckResult>("check-objects", task);
+      result.then((r) => this.#tell(r), () => {}); // a failure is thrown by finish()
+      this.#results.push(result);
+    }
   }
-  const warnings = strays.map((name) =>
-    name.startsWith(TMP_OBJECT_PREFIX)
-      ? `objects/${name} is a left-over temporary file`
-      : `objects/${name} is not a directory of objects`
-  );
-  results.push({ checked: 0, corrupted: 0, errors: [], damaged: [], warnings, bytes: 0 });
-  if (tasks.length === 0) return results;
-  await using pool = new Pool(new URL("./fsck_worker.ts", import.meta.url), {
-    depth: 2,
-    ...(options.jobs === undefined ? {} : { size: options.jobs }),
-    ...(options.signal === undefined ? {} : { signal: options.signal }),
-  });
-  options.progress?.({ type: "started", id: "objects", unit: "objects" });
-  let done = 0;
-  for await (const result of pool.map<ObjectCheckTask, ObjectCheckResult>("check-objects", tasks)) {
-    results.push(result);
-    done += result.checked;
-    options.progress?.({ type: "progress", id: "objects", done });
+
+  #tell(result: ObjectCheckResult): void {
+    this.#done += result.checked;
+    this.#options.progress?.({ type: "progress", id: "objects", done: this.#done });
   }
-  options.progress?.({ type: "done", id: "objects", transferred: done });
-  return results;
+
+  /** Helps the workers until nothing is left; the results are in path order. */
+  async finish(): Promise<ObjectCheckResult[]> {
+    // Between two tasks the workers' results are let in, so that they get their next ones.
+    while (this.#pool.steal(checkObjects)) {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    const results = await Promise.all(this.#results);
+    for (const task of this.#tasks) {
+      results.push(checkObjects(task));
+      this.#tell(results.at(-1)!);
+    }
+    this.#options.progress?.({ type: "done", id: "objects", transferred: this.#done });
+    return [{ ...EMPTY_RESULT, warnings: this.#warnings }, ...results];
+  }
+
+  /** Ends the workers. */
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#results);
+    await this.#pool.close();
+  }
 }
+
+const EMPTY_RESULT: ObjectCheckResult = {
+  checked: 0,
+  corrupted: 0,
+  errors: [],
+  damaged: [],
+  warnings: [],
+  bytes: 0,
+};
 
 function mergeObjects(
   report: FsckReport,

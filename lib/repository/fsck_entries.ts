@@ -16,10 +16,12 @@ export interface EntryPhase {
   readonly broken: Set<ObjectId>;
   /** Whether the content of streams is walked. */
   readonly content: boolean;
+  /** What is known of objects. */
+  readonly presence: Presence;
 }
 
 /** What is known of objects by id; each is looked up once however many names need it. */
-class Presence {
+export class Presence {
   readonly #state: RepositoryState;
   readonly #known = new Map<ObjectId, number | undefined | ErrnoError>();
 
@@ -48,7 +50,7 @@ type MissingKind = "missing-object-ref" | "missing-named-ref" | "image-missing-o
 
 /** Checks that a needed object is there; `user` says who needs it. */
 function checkNeeded(
-  phase: EntryPhase & { presence: Presence },
+  phase: EntryPhase,
   need: { kind: MissingKind; id: ObjectId; path: string; user: string },
 ): void {
   const { report, broken, presence } = phase;
@@ -65,11 +67,10 @@ function checkNeeded(
 /** Checks all streams and their references. */
 export function checkStreams(state: RepositoryState, phase: EntryPhase): void {
   const { report } = phase;
-  const inner = { ...phase, presence: new Presence(state) };
   for (const { name, isLink } of listEntries(state.root, "streams")) {
     report.streams_checked++;
     const sound = checkEntry(state, { path: `streams/${name}`, isLink, report });
-    if (sound === "bad" || (sound === "good" && !checkStream(state, name, inner))) {
+    if (sound === "bad" || (sound === "good" && !checkStream(state, name, phase))) {
       report.streams_corrupted++;
     }
   }
@@ -80,7 +81,7 @@ export function checkStreams(state: RepositoryState, phase: EntryPhase): void {
 function checkStream(
   state: RepositoryState,
   name: string,
-  phase: EntryPhase & { presence: Presence },
+  phase: EntryPhase,
 ): boolean {
   const { report } = phase;
   const path = `streams/${name}`;
@@ -126,11 +127,10 @@ function contentFault(stream: OpenStream, presence: Presence): string | undefine
 /** Checks all images and their references. */
 export function checkImages(state: RepositoryState, phase: EntryPhase): void {
   const { report } = phase;
-  const inner = { ...phase, presence: new Presence(state) };
   for (const { name, isLink } of listEntries(state.root, "images")) {
     report.images_checked++;
     const sound = checkEntry(state, { path: `images/${name}`, isLink, report });
-    if (sound === "bad" || (sound === "good" && !checkImage(state, name, inner))) {
+    if (sound === "bad" || (sound === "good" && !checkImage(state, name, phase))) {
       report.images_corrupted++;
     }
   }
@@ -141,7 +141,7 @@ export function checkImages(state: RepositoryState, phase: EntryPhase): void {
 function checkImage(
   state: RepositoryState,
   name: string,
-  phase: EntryPhase & { presence: Presence },
+  phase: EntryPhase,
 ): boolean {
   const { report } = phase;
   const path = `images/${name}`;

@@ -20,6 +20,7 @@ import {
   openAt,
   openIfExists,
   openPath,
+  pread,
   preadFull,
   renameAt,
   renameNoReplace,
@@ -181,11 +182,10 @@ export class ObjectDirectory {
     const hasher = this.#hasher;
     hasher.reset();
     const piece = pieceBuffer();
-    for (let offset = 0;;) {
-      const got = preadFull(fd, piece, offset);
+    // A regular file gives all it has; a read that falls short has met its end.
+    for (let offset = 0, got = piece.length; got === piece.length; offset += got) {
+      got = pread(fd, piece, offset);
       hasher.updateRange(piece, 0, got);
-      offset += got;
-      if (got < piece.length) break;
     }
     hasher.digestInto(this.#digest, 0);
     return objectIdFromBytes(this.#digest, 0, this.#algorithm.size);
