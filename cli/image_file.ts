@@ -1,6 +1,7 @@
 import { FormatError, withContext } from "../lib/base/mod.ts";
 import { type ErofsImage, MAX_IMAGE_SIZE, openImage } from "../lib/erofs/mod.ts";
-import { addressable, type Fd, fstat, openPath, preadFull } from "../ffi/mod.ts";
+import { addressable, type Fd, fstat, openPath, preadFull, read, S_IF } from "../ffi/mod.ts";
+import { readInput } from "./input.ts";
 
 /**
  * Opens a file for reading, with an error that says what for.
@@ -17,6 +18,20 @@ export function openFile(path: string, what: string): Fd {
   }
 }
 
+/** The whole content of a file, or of a pipe that stands for one. */
+function readAll(fd: Fd): Uint8Array {
+  const source = (buffer: Uint8Array) => read(fd, buffer) || null;
+  const { size, mode } = fstat(fd);
+  if ((mode & S_IF.MT) !== S_IF.REG) {
+    return readInput({ readSync: source }, { limit: MAX_IMAGE_SIZE });
+  }
+  if (size > MAX_IMAGE_SIZE) {
+    throw new FormatError("erofs", `Invalid image: larger than ${MAX_IMAGE_SIZE} bytes`);
+  }
+  const bytes = addressable(Math.max(size, 1)).subarray(0, size);
+  return bytes.subarray(0, preadFull(fd, bytes, 0));
+}
+
 /**
  * Opens and checks an image that is a file of its own.
  *
@@ -26,12 +41,7 @@ export function openFile(path: string, what: string): Fd {
 export function readImageFile(path: string): ErofsImage {
   using fd = openFile(path, "image");
   try {
-    const { size } = fstat(fd);
-    if (size > MAX_IMAGE_SIZE) {
-      throw new FormatError("erofs", `Invalid image: larger than ${MAX_IMAGE_SIZE} bytes`);
-    }
-    const bytes = addressable(Math.max(size, 1)).subarray(0, size);
-    return openImage(bytes.subarray(0, preadFull(fd, bytes, 0)));
+    return openImage(readAll(fd));
   } catch (cause) {
     throw withContext(`Failed to parse image: ${JSON.stringify(path)}`, cause);
   }

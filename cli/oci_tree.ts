@@ -68,7 +68,10 @@ function layersOfConfig(repository: Repository, digest: Digest, missing: NotFoun
 
 function checkVerity(algorithm: Algorithm, stream: ObjectId, given: string): void {
   const expected = parseObjectId(given.replace(/^@?sha(256|512):/, ""), algorithm.hash);
-  if (stream !== expected) throw new DigestMismatchError("stream", expected, stream);
+  if (stream === expected) return;
+  throw new DigestMismatchError("stream", expected, stream, {
+    message: `The stored image has verity ${stream}, not ${expected}`,
+  });
 }
 
 /**
