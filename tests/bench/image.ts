@@ -164,12 +164,17 @@ async function makeBigImage({ big, bigTag }: BenchInputs): Promise<void> {
   const image = `${layout}:${bigTag}`;
   const umoci = (...args: string[]) => runOk([tool("umoci"), ...args], { timeout: 20 * MINUTES });
   console.log("an image with a 3 GB file");
-  work.write("usr/small", "a file of the first layer, longer than what is kept inline in images");
-  await writeBigFile(work.join("big"));
+  work.write("1/usr/small", "a file of the first layer, longer than what is kept inline in images");
+  Deno.mkdirSync(work.join("2/usr"), { recursive: true });
+  await writeBigFile(work.join("2/usr/big"));
   await umoci("init", "--layout", layout);
   await umoci("new", "--image", image);
-  await umoci("insert", "--image", image, work.join("usr"), "/usr");
-  await umoci("insert", "--image", image, work.join("big"), "/usr/big");
+  // Not `umoci insert`: its archives lack the padding after the last file.
+  for (const layer of ["1", "2"]) {
+    const archive = work.join(`${layer}.tar`);
+    await runOk(["tar", "-C", work.join(layer), "-cf", archive, "usr"], { timeout: 20 * MINUTES });
+    await umoci("raw", "add-layer", "--image", image, archive);
+  }
   await umoci("gc", "--layout", layout);
   await Deno.rename(layout, big);
 }
