@@ -1,5 +1,5 @@
 /**
- * The inputs of the benchmarks, made once and kept in the user's cache (on disk, about 5 GB):
+ * The inputs of the benchmarks, made once and kept in the user's cache (on disk, 540 MB, and 7 GB while they are made):
  *
  * - `oci`: an OCI layout with a Debian root of three gzip layers, tag `bench`;
  * - `tree`: the same root as a directory;
