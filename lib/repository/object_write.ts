@@ -378,9 +378,10 @@ export class ObjectFile implements Disposable {
     this.#end = options;
   }
 
-  /** Adds content; `bytes` must be carved from a buffer of more than 64 bytes. */
-  write(bytes: Uint8Array): void {
+  /** Adds content. */
+  write(piece: Uint8Array): void {
     if (this.#done) throw new TypeError("Object file is finished");
+    const bytes = carved(piece);
     this.#hasher.update(bytes);
     writeAll(this.#fd, bytes);
     this.#size += bytes.length;
@@ -399,4 +400,12 @@ export class ObjectFile implements Disposable {
     this.#done = true;
     this.#end.abort();
   }
+}
+
+/** The same bytes in a buffer whose address can be taken: V8 moves those of up to 64 bytes. */
+export function carved(bytes: Uint8Array): Uint8Array {
+  if (bytes.buffer.byteLength > 64) return bytes;
+  const copy = new Uint8Array(4096).subarray(0, bytes.length);
+  copy.set(bytes);
+  return copy;
 }

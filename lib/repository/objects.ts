@@ -23,7 +23,7 @@ import {
   sizeAt,
   unlinkAt,
 } from "../../ffi/mod.ts";
-import { ObjectDirectory, type ObjectFile, type StoredObject } from "./object_write.ts";
+import { carved, ObjectDirectory, type ObjectFile, type StoredObject } from "./object_write.ts";
 
 /** Largest object that {@linkcode ObjectReader.read} takes into memory: the largest image. */
 export const MAX_BUFFERED_OBJECT = 2 ** 30;
@@ -294,12 +294,4 @@ export function objectNameFault(name: string, algorithm: Algorithm): string | un
   if (name.length !== algorithm.size * 2 - 2) return "Invalid string length";
   const bad = name.search(/[^0-9a-f]/);
   return bad < 0 ? undefined : `Invalid character '${name[bad]}' at position ${bad}`;
-}
-
-/** A copy of small arrays in a buffer whose address can be taken. */
-function carved(bytes: Uint8Array): Uint8Array {
-  if (bytes.buffer.byteLength > 64) return bytes;
-  const copy = new Uint8Array(4096).subarray(0, bytes.length);
-  copy.set(bytes);
-  return copy;
 }
