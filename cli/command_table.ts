@@ -43,7 +43,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "transaction",
-    summary: "Take a lock on the repository that prevents garbage collection",
+    summary: "Take a transaction lock on the repository",
     load: () => import("./commands/transaction.ts"),
   },
   {
@@ -69,7 +69,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "mount",
-    summary: "Mounts a composefs image, possibly enforcing fsverity of the image",
+    summary: "Mounts a composefs image",
     load: () => import("./commands/mount.ts"),
   },
   {
@@ -79,22 +79,22 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "create-image",
-    summary: "Store a rootfs located at a path in the repo and print its image object ID",
+    summary: "Read rootfs located at a path, add all files to the repo",
     load: () => import("./commands/create_image.ts"),
   },
   {
     name: "compute-id",
-    summary: "Compute the composefs image object id of a rootfs located at a path",
+    summary: "Read rootfs located at a path and compute the composefs image object id",
     load: () => import("./commands/compute_id.ts"),
   },
   {
     name: "compute-karg",
-    summary: "Compute the composefs kernel argument string of a rootfs located at a path",
+    summary: "Read rootfs located at a path and compute the composefs kernel argument string",
     load: () => import("./commands/compute_karg.ts"),
   },
   {
     name: "create-dumpfile",
-    summary: "Dump full content of a rootfs located at a path to a composefs dumpfile",
+    summary: "Read rootfs located at a path and dump it to a composefs dumpfile",
     load: () => import("./commands/create_dumpfile.ts"),
   },
   {
@@ -114,7 +114,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "oci import-layer",
-    summary: "Import a tar layer as a splitstream in the repository",
+    summary: "Import a tar layer from standard input as a splitstream in the repository",
     load: () => import("./commands/oci_import_layer.ts"),
   },
   {

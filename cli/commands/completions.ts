@@ -6,7 +6,7 @@ import { newCommand, withNotes } from "../declare.ts";
 /** Declares `completions`. */
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("completions")
-    .description("Print the script that teaches a shell to complete our command lines")
+    .description("Print the completion script of a shell, for its start-up files")
     .addArgument(new Argument("<SHELL>", "The shell").choices(SHELLS))
     .option("--name <NAME>", "Name that the program is called by")
     .action((shell, options) => {

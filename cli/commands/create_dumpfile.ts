@@ -9,7 +9,7 @@ import { addRootOptions, readRoot, type RootOptions } from "../scan_root.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("create-dumpfile")
     .description(
-      "Read rootfs located at a path and dump full content of the rootfs to a composefs dumpfile\n\n" +
+      "Read rootfs located at a path and dump it to a composefs dumpfile\n\n" +
         "Writes to stdout; nothing is stored, no repository is needed.",
     )
     .argument("<PATH>", "The path to the filesystem")

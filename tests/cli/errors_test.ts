@@ -1,0 +1,198 @@
+import assert from "node:assert/strict";
+import { ComposefsError, NotFoundError, withContext } from "../../lib/base/mod.ts";
+import { causeChain, FailedError, reportError, UsageError } from "../../cli/errors.ts";
+import { type ByteSink, ClosedPipeError, Output } from "../../cli/output.ts";
+import { formatSize } from "../../cli/size.ts";
+import { boxTable } from "../../cli/table.ts";
+import { ErrnoError, errnoNumber } from "../../ffi/mod.ts";
+
+const ENOENT = errnoNumber("ENOENT");
+
+const chains: { name: string; error: unknown; lines: string[] }[] = [
+  { name: "one error", error: new FailedError("it failed"), lines: ["it failed"] },
+  {
+    name: "a system call whose path the context names",
+    error: withContext("opening repository r", new ErrnoError("openat", ENOENT, "r")),
+    lines: ["opening repository r", "No such file or directory (os error 2)"],
+  },
+  {
+    name: "a system call on something else",
+    error: withContext("Mounting", new ErrnoError("openat", ENOENT, "/x")),
+    lines: ["Mounting", "openat /x", "No such file or directory (os error 2)"],
+  },
+  {
+    name: "an error of Deno",
+    error: withContext(
+      "Reading /x",
+      new Deno.errors.NotFound("No such file or directory (os error 2): open '/x'"),
+    ),
+    lines: ["Reading /x", "No such file or directory (os error 2)"],
+  },
+  {
+    name: "three levels, one of them twice",
+    error: withContext("a", withContext("b", withContext("b", new FailedError("c")))),
+    lines: ["a", "b", "c"],
+  },
+  { name: "no error at all", error: "text", lines: ["text"] },
+];
+
+Deno.test("causeChain() says each thing once, the outermost first", async (t) => {
+  for (const { name, error, lines } of chains) {
+    await t.step(name, () => assert.deepEqual(causeChain(error), lines));
+  }
+  await t.step("a cycle of causes", () => {
+    const error = new Error("round");
+    error.cause = error;
+    assert.deepEqual(causeChain(error), ["round"]);
+  });
+});
+
+function kept(): { sink: ByteSink; text: () => string } {
+  const pieces: Uint8Array[] = [];
+  return {
+    sink: {
+      writeSync: (bytes) => {
+        pieces.push(bytes.slice());
+        return bytes.length;
+      },
+      isTerminal: () => false,
+    },
+    text: () => pieces.map((piece) => new TextDecoder().decode(piece)).join(""),
+  };
+}
+
+const reports: { name: string; error: unknown; code: number; text: RegExp }[] = [
+  {
+    name: "a failure without causes",
+    error: new FailedError("no"),
+    code: 1,
+    text: /^Error: no\n$/,
+  },
+  {
+    name: "one cause has no number",
+    error: withContext("a", new FailedError("b")),
+    code: 1,
+    text: /^Error: a\n\nCaused by:\n {4}b\n$/,
+  },
+  {
+    name: "several causes have",
+    error: withContext("a", withContext("b", new FailedError("c\nd"))),
+    code: 1,
+    text: /^Error: a\n\nCaused by:\n {4}0: b\n {4}1: c\n {7}d\n$/,
+  },
+  {
+    name: "a hint",
+    error: new NotFoundError("image", "x"),
+    code: 1,
+    text: /^Error: image not found: x\n\nhint: "cfs images" /,
+  },
+  {
+    name: "a fault of the program is called one",
+    error: new TypeError("x is undefined"),
+    code: 1,
+    text: /^Error: unexpected failure: x is undefined\n\nhint: .*--debug/,
+  },
+  {
+    name: "a usage error",
+    error: new UsageError("wrong", { details: ["tip: right"] }),
+    code: 2,
+    text:
+      /^error: wrong\n {2}tip: right\n\nUsage: cfs x\n\nFor more information, try '--help'\.\n$/,
+  },
+];
+
+Deno.test("reportError() shows what failed, why, what helps, and nothing of the program", async (t) => {
+  for (const { name, error, code, text } of reports) {
+    await t.step(name, () => {
+      const { sink, text: shown } = kept();
+      const stderr = new Output(sink);
+      const options = { stderr, programName: "cfs", debug: false, usage: "Usage: cfs x" };
+      assert.equal(reportError(error, options), code);
+      assert.match(shown(), text);
+      assert.doesNotMatch(shown(), /\.ts:\d+/);
+    });
+  }
+  await t.step("with --debug there are stacks", () => {
+    const { sink, text } = kept();
+    const error = withContext("a", new ComposefsError("CFS_FAILED", "b"));
+    reportError(error, { stderr: new Output(sink), programName: "cfs", debug: true });
+    assert.equal(text().match(/^ComposefsError: [ab]\n +at /gm)?.length, 2);
+  });
+});
+
+Deno.test("Output keeps the order of text and bytes, waits for slow readers, and tells closed ones", () => {
+  const pieces: string[] = [];
+  let full = true;
+  const slow = new Output({
+    writeSync(bytes) {
+      full = !full;
+      if (full) throw new Deno.errors.WouldBlock("full");
+      pieces.push(new TextDecoder().decode(bytes.subarray(0, 3)));
+      return Math.min(3, bytes.length);
+    },
+    isTerminal: () => false,
+  });
+  slow.write("abcd");
+  slow.bytes(new TextEncoder().encode("efg"));
+  slow.line("h");
+  slow.flush();
+  assert.equal(pieces.join(""), "abcdefgh\n");
+  const closed = new Output({
+    writeSync() {
+      throw new Deno.errors.BrokenPipe("gone");
+    },
+    isTerminal: () => false,
+  });
+  assert.throws(() => closed.bytes(new Uint8Array(1)), ClosedPipeError);
+});
+
+const tables: { name: string; rows: string[][]; lines: string[] }[] = [
+  {
+    name: "columns as wide as their longest cell",
+    rows: [["a", "b"], ["longer", ""]],
+    lines: [
+      "┌────────┬───┐",
+      "│ N      ┆ D │",
+      "╞════════╪═══╡",
+      "│ a      ┆ b │",
+      "├╌╌╌╌╌╌╌╌┼╌╌╌┤",
+      "│ longer ┆   │",
+      "└────────┴───┘",
+    ],
+  },
+  {
+    name: "wide, combining and control characters",
+    rows: [["日本", "e\u0301"], ["\x1b[1m", "x"]],
+    lines: [
+      "┌─────────┬───┐",
+      "│ N       ┆ D │",
+      "╞═════════╪═══╡",
+      "│ 日本    ┆ e\u0301 │",
+      "├╌╌╌╌╌╌╌╌╌┼╌╌╌┤",
+      "│ \\x1b[1m ┆ x │",
+      "└─────────┴───┘",
+    ],
+  },
+];
+
+Deno.test("boxTable() draws as the reference does", async (t) => {
+  for (const { name, rows, lines } of tables) {
+    await t.step(name, () => assert.equal(boxTable(["N", "D"], rows), lines.join("\n") + "\n"));
+  }
+});
+
+const sizes: [number, string][] = [
+  [0, "0 B"],
+  [1023, "1023 B"],
+  [1024, "1.00 KiB"],
+  [4417, "4.31 KiB"],
+  [1048576, "1.00 MiB"],
+  [1073741824 * 2.5, "2.50 GiB"],
+  [2 ** 60, "1024.00 PiB"],
+];
+
+Deno.test("formatSize() prints two decimals from one KiB on", async (t) => {
+  for (const [bytes, text] of sizes) {
+    await t.step(text, () => assert.equal(formatSize(bytes), text));
+  }
+});

@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { COMMANDS, findCommand, GROUPS } from "../../cli/command_table.ts";
+import { Context } from "../../cli/context.ts";
+import { notesOf } from "../../cli/declare.ts";
+import { declareCommand, locateCommand } from "../../cli/program.ts";
+import { TOOL_NAMES } from "../../cli/tools.ts";
+import { VERSION } from "../../cli/version.ts";
+import { ROOT } from "../helpers/run.ts";
+import { call } from "./_call.ts";
+
+function newContext(): Context {
+  const sink = { writeSync: (bytes: Uint8Array) => bytes.length, isTerminal: () => false };
+  return new Context({ programName: "cfs", stdout: sink, stderr: sink });
+}
+
+Deno.test("every command is declared as the table says, with examples", async (t) => {
+  for (const entry of COMMANDS) {
+    await t.step(entry.name, async () => {
+      const command = await declareCommand(entry, newContext());
+      assert.equal(command.name(), entry.name.split(" ").at(-1));
+      assert.deepEqual(command.aliases(), [...entry.aliases ?? []]);
+      const description = command.description().replaceAll("\n", " ");
+      assert.ok(description.startsWith(entry.summary), `${description}\n${entry.summary}`);
+      const { examples, complete = {} } = notesOf(command);
+      assert.ok(examples.length > 0, "no examples");
+      for (const example of examples) {
+        assert.ok(example.includes("cfs ") && example.includes(entry.name), example);
+      }
+      for (const key of Object.keys(complete)) {
+        const known = key.startsWith("--")
+          ? command.options.some(({ long }) => long === key)
+          : Number(key) < command.registeredArguments.length;
+        assert.ok(known, `completion of ${key}, which is not there`);
+      }
+    });
+  }
+});
+
+Deno.test("--help of every command prints its usage and examples, and exits 0", async (t) => {
+  for (const { name } of COMMANDS) {
+    await t.step(name, async () => {
+      for (const args of [[...name.split(" "), "--help"], ["help", ...name.split(" ")]]) {
+        const { code, stdout, stderr } = await call(args);
+        assert.equal(code, 0);
+        assert.equal(stderr, "");
+        assert.ok(stdout.startsWith(`Usage: cfs ${name}`), stdout);
+        assert.match(stdout, /\nExamples:\n {2}/);
+        assert.ok(stdout.split("\n").every((line) => line.length <= 100), stdout);
+      }
+    });
+  }
+});
+
+Deno.test("an unknown option of every command exits 2 and shows the usage", async (t) => {
+  for (const { name } of COMMANDS) {
+    await t.step(name, async () => {
+      const { code, stdout, stderr } = await call([...name.split(" "), "--frobnicate"]);
+      assert.equal(code, 2);
+      assert.equal(stdout, "");
+      assert.match(stderr, /^error: unexpected argument '--frobnicate' found\n/);
+      assert.ok(stderr.includes(`\nUsage: cfs ${name}`), stderr);
+      assert.ok(stderr.endsWith("\nFor more information, try '--help'.\n"), stderr);
+    });
+  }
+});
+
+Deno.test("the program's help lists every command, without one it goes to standard error", async () => {
+  const asked = await call(["--help"]);
+  assert.equal(asked.code, 0);
+  for (const { name, summary, hidden } of COMMANDS) {
+    if (hidden || name.includes(" ")) continue;
+    assert.ok(asked.stdout.includes(`  ${name}`), name);
+    assert.ok(asked.stdout.replace(/\s+/g, " ").includes(summary), summary);
+  }
+  const none = await call([]);
+  assert.deepEqual([none.code, none.stdout], [2, ""]);
+  assert.equal(none.stderr, asked.stdout);
+  for (const { name } of GROUPS) {
+    const group = await call([name]);
+    assert.equal(group.code, 2);
+    assert.match(group.stderr, new RegExp(`^Usage: cfs ${name} <COMMAND>\n`));
+    assert.equal((await call([name, "--help"])).code, 0);
+  }
+});
+
+Deno.test("--help of every tool exits 0 on standard output", async (t) => {
+  for (const name of TOOL_NAMES.filter((name) => !name.startsWith("_"))) {
+    await t.step(name, async () => {
+      const first = await call([name, "--help"]);
+      const called = await call(["--help"], { programName: name });
+      assert.deepEqual(first, called);
+      assert.deepEqual([first.code, first.stderr], [0, ""]);
+      assert.ok(first.stdout.startsWith(`Usage: ${name} `), first.stdout);
+    });
+  }
+});
+
+const located: { args: string[]; words: string[] }[] = [
+  { args: ["images"], words: ["images"] },
+  { args: ["--repo", "gc", "images", "fsck"], words: ["images"] },
+  { args: ["--repo=gc", "images"], words: ["images"] },
+  { args: ["-q", "oci", "--help", "pull", "x"], words: ["oci", "pull"] },
+  { args: ["oci"], words: ["oci"] },
+  { args: ["--", "images"], words: [] },
+  { args: [], words: [] },
+];
+
+Deno.test("locateCommand() finds the words of a command among the global options", async (t) => {
+  for (const { args, words } of located) {
+    await t.step(args.join(" "), () => assert.deepEqual(locateCommand(args).words, words));
+  }
+});
+
+Deno.test("findCommand() knows aliases, and not the members of a group without it", () => {
+  assert.equal(findCommand(["list-images"])?.name, "images");
+  assert.equal(findCommand(["oci", "images"])?.name, "oci images");
+  assert.equal(findCommand(["oci", "list-images"]), undefined);
+  assert.equal(findCommand(["pull"]), undefined);
+});
+
+Deno.test("the version is that of the package", async () => {
+  assert.equal(JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`)).version, VERSION);
+  assert.equal((await call(["--version"])).stdout, `cfs ${VERSION}\n`);
+});
