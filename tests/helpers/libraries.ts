@@ -7,5 +7,7 @@
 import { libc } from "../../ffi/libc.ts";
 import { systemHash } from "../../ffi/mod.ts";
 
-libc();
+// Symbols that are rarely needed are loaded when one of them is looked at.
+const symbols = libc();
+for (const name of Object.getOwnPropertyNames(symbols)) Reflect.get(symbols, name);
 systemHash();
