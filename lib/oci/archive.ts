@@ -130,8 +130,8 @@ function openTemporary(dir: string): Fd {
 }
 
 function* readPieces(fd: Fd): Generator<Uint8Array, void, undefined> {
+  const piece = new Uint8Array(READ_SIZE);
   for (let offset = 0;;) {
-    const piece = new Uint8Array(READ_SIZE);
     const got = preadFull(fd, piece, offset);
     if (got > 0) yield piece.subarray(0, got);
     if (got < piece.length) return;

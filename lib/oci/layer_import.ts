@@ -132,19 +132,16 @@ export async function importLayer(task: LayerTask, context: TaskContext): Promis
   return { stream: stored.id, size, stats: objects.stats, warnings };
 }
 
-/** The packed bytes, hashed as they are read; each piece is a buffer of its own. */
+/** The packed bytes, hashed as they are read; all pieces come in one buffer. */
 function* readPacked(
   task: LayerTask,
   options: { packed: Check; context: TaskContext; objects: LayerObjects },
 ): Generator<Uint8Array, void, undefined> {
   const { fd, offset, size } = task.blob;
+  const buffer = new Uint8Array(READ_SIZE);
   let told = 0;
   for (let done = 0; done < size;) {
-    const piece = new Uint8Array(
-      new ArrayBuffer(Math.max(4096, Math.min(READ_SIZE, size - done))),
-      0,
-      Math.min(READ_SIZE, size - done),
-    );
+    const piece = buffer.subarray(0, size - done);
     const got = preadFull(fd, piece, offset + done);
     if (got !== piece.length) {
       throw new FormatError("blob", `Blob ended after ${done + got} of ${size} bytes`);

@@ -27,7 +27,7 @@ export function sniffCompression(head: Uint8Array): Compression {
 /**
  * Unpacks a blob that comes in pieces.
  *
- * @param pieces each piece must stay as it is until the whole is unpacked
+ * @param pieces each piece is done with when the next one is asked for
  * @returns pieces that are valid until the next one is asked for
  * @throws {FormatError} for damaged or truncated input
  */
@@ -87,7 +87,7 @@ async function* piped(
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
   format: string,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const source = Readable.from(pieces, { objectMode: true, highWaterMark: 1 });
+  const source = Readable.from(copies(pieces), { objectMode: true, highWaterMark: 1 });
   let sourceError: unknown;
   source.once("error", (error) => {
     sourceError = error;
@@ -109,6 +109,13 @@ async function* piped(
   }
 }
 
+/** Copies, for a consumer that reads ahead. */
+async function* copies(
+  pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  for await (const piece of pieces) yield piece.slice();
+}
+
 function isZlib(error: Error): boolean {
   return /zstd|zlib|header|inflate/i.test(error.message);
 }
@@ -127,14 +134,17 @@ class Cursor {
   /** Up to `length` (small) bytes that come next, without moving past them; fewer at the end. */
   async peek(length: number): Promise<Uint8Array> {
     while (this.#rest.length < length) {
+      const kept = this.#rest.slice(); // the next piece may come in the same buffer
       const { done, value } = await this.#pieces.next();
-      if (done) break;
-      if (this.#rest.length === 0) this.#rest = value;
+      if (done) {
+        this.#rest = kept;
+        break;
+      }
+      if (kept.length === 0) this.#rest = value;
       else {
-        const joined = new Uint8Array(this.#rest.length + value.length);
-        joined.set(this.#rest);
-        joined.set(value, this.#rest.length);
-        this.#rest = joined;
+        this.#rest = new Uint8Array(kept.length + value.length);
+        this.#rest.set(kept);
+        this.#rest.set(value, kept.length);
       }
     }
     return this.#rest.subarray(0, length);
