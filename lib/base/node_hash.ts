@@ -1,6 +1,13 @@
-import { createHash } from "node:crypto";
+import { builtin, type Builtins } from "./builtin.ts";
 import type { BlockHash, HashName, HashProvider, StreamHash } from "./hash.ts";
 import { HASH_SIZE } from "./hash.ts";
+
+let loaded: Builtins["node:crypto"] | undefined;
+
+/** A hash of node:crypto, which is loaded by the first of them. */
+function createHash(name: HashName): StreamHash {
+  return (loaded ??= builtin("node:crypto")).createHash(name);
+}
 
 class NodeBlockHash implements BlockHash {
   readonly name: HashName;
@@ -12,8 +19,9 @@ class NodeBlockHash implements BlockHash {
   }
 
   hash(data: Uint8Array, offset: number, length: number, out: Uint8Array, outOffset: number): void {
-    const digest = createHash(this.name).update(data.subarray(offset, offset + length)).digest();
-    out.set(digest, outOffset);
+    const hash = createHash(this.name);
+    hash.update(data.subarray(offset, offset + length));
+    out.set(hash.digest(), outOffset);
   }
 
   hashBlocks(

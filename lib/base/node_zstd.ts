@@ -1,5 +1,4 @@
-import { constants, createZstdCompress, createZstdDecompress } from "node:zlib";
-import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
+import { builtin, type Builtins } from "./builtin.ts";
 import { FormatError, UnsupportedError } from "./errors.ts";
 import { SyncZlib } from "./sync_zlib.ts";
 import type { ZstdCodec, ZstdCompressor, ZstdDecompressor } from "./zstd.ts";
@@ -17,6 +16,13 @@ const MAX_FALLBACK_PLAIN = 2 ** 30;
 const CHUNK_SIZE = 64;
 
 const NOTHING = new Uint8Array(0);
+
+let loaded: Builtins["node:zlib"] | undefined;
+
+/** node:zlib, loaded at the first use. */
+function zlib(): Builtins["node:zlib"] {
+  return loaded ??= builtin("node:zlib");
+}
 
 class StreamCompressor implements ZstdCompressor {
   readonly #stream: SyncZlib;
@@ -51,11 +57,11 @@ class StreamCompressor implements ZstdCompressor {
   push(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
     this.#touched = true;
-    this.#run(constants.ZSTD_e_continue, bytes);
+    this.#run(zlib().constants.ZSTD_e_continue, bytes);
   }
 
   finish(): Uint8Array[] {
-    if (this.#touched) this.#run(constants.ZSTD_e_end, NOTHING);
+    if (this.#touched) this.#run(zlib().constants.ZSTD_e_end, NOTHING);
     else this.#pieces = [Uint8Array.from(ZSTD_EMPTY_FRAME)];
     this[Symbol.dispose]();
     return this.#pieces;
@@ -87,7 +93,7 @@ class WholeCompressor implements ZstdCompressor {
     if (this.#plain === 0) return [Uint8Array.from(ZSTD_EMPTY_FRAME)];
     // A chunk above the size of the result keeps zlib from adding an empty frame.
     const chunkSize = this.#plain + Math.ceil(this.#plain / 128) + CHUNK_SIZE * 16;
-    return [zstdCompressSync(concat(this.#pieces, this.#plain), { chunkSize })];
+    return [zlib().zstdCompressSync(concat(this.#pieces, this.#plain), { chunkSize })];
   }
 
   [Symbol.dispose](): void {
@@ -105,7 +111,7 @@ class StreamDecompressor implements ZstdDecompressor {
 
   *frame(bytes: Uint8Array): Generator<Uint8Array, void, undefined> {
     for (let offset = 0;;) {
-      const made = this.#stream.step(constants.ZSTD_e_continue, bytes, offset, this.#output);
+      const made = this.#stream.step(zlib().constants.ZSTD_e_continue, bytes, offset, this.#output);
       if (made > 0) yield this.#output.subarray(0, made);
       const next = bytes.length - this.#stream.inputLeft;
       if (made < this.#output.length) {
@@ -126,7 +132,7 @@ class WholeDecompressor implements ZstdDecompressor {
   *frame(bytes: Uint8Array): Generator<Uint8Array, void, undefined> {
     let plain: Uint8Array;
     try {
-      plain = zstdDecompressSync(bytes, { maxOutputLength: MAX_FALLBACK_PLAIN });
+      plain = zlib().zstdDecompressSync(bytes, { maxOutputLength: MAX_FALLBACK_PLAIN });
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       throw new FormatError("zstd", message, { cause: error });
@@ -171,13 +177,13 @@ export function createNodeZstd(options?: NodeZstdOptions): ZstdCodec {
     compressor(): ZstdCompressor {
       const stream = whole
         ? undefined
-        : SyncZlib.open(createZstdCompress({ chunkSize: CHUNK_SIZE }), "zstd");
+        : SyncZlib.open(zlib().createZstdCompress({ chunkSize: CHUNK_SIZE }), "zstd");
       return stream === undefined ? new WholeCompressor() : new StreamCompressor(stream);
     },
     decompressor(): ZstdDecompressor {
       const stream = whole
         ? undefined
-        : SyncZlib.open(createZstdDecompress({ chunkSize: CHUNK_SIZE }), "zstd");
+        : SyncZlib.open(zlib().createZstdDecompress({ chunkSize: CHUNK_SIZE }), "zstd");
       return stream === undefined ? new WholeDecompressor() : new StreamDecompressor(stream);
     },
     compress(bytes: Uint8Array): Uint8Array {

@@ -1,5 +1,3 @@
-import { setImmediate } from "node:timers";
-
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 /** Turns of the event loop in which a signal that has arrived is certainly seen. */

@@ -1,16 +1,19 @@
 /**
  * Reading a real directory into a file tree.
  *
- * @example Scan a directory
+ * ```ts ignore
+ * const { tree, warnings } = await scanDirectory("/srv/root", { hash: "sha256" });
+ * ```
+ *
+ * @example Name content as a scan does
  * ```ts
- * import { scanDirectory } from "./mod.ts";
+ * import { ALGORITHMS, nodeHash } from "../base/mod.ts";
+ * import { HashSink } from "./mod.ts";
  * import assert from "node:assert/strict";
  *
- * const directory = await Deno.makeTempDir();
- * await Deno.writeTextFile(`${directory}/hello`, "hello\n");
- * const { tree } = await scanDirectory(directory, { hash: "sha256" });
- * await Deno.remove(directory, { recursive: true });
- * assert.deepEqual([...tree.root.entries.keys()], ["hello"]);
+ * const sink = new HashSink(ALGORITHMS.sha256, nodeHash);
+ * const bytes = new TextEncoder().encode("hello world".padEnd(100));
+ * assert.equal(sink.whole(bytes, 11).slice(0, 16), "1e2eaa4202d750a4");
  * ```
  *
  * @module

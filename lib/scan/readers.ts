@@ -1,5 +1,4 @@
 /** Distributes batches of files over this thread and workers. */
-import { setImmediate } from "node:timers";
 import { Pool } from "../base/mod.ts";
 import { BatchReader, type BatchResult, type FileBatch } from "./batch.ts";
 import type { SinkSource } from "./sink.ts";
