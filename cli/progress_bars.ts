@@ -15,6 +15,10 @@ function shortName(id: string): string {
   return id.replace(/\b([0-9a-f]{12})[0-9a-f]{20,}\b/g, "$1");
 }
 
+function amountOf(unit: Bar["unit"], done: number, total: number): string {
+  return unit === "bytes" ? `${formatSize(done)}/${formatSize(total)}` : `${done}/${total} objects`;
+}
+
 /** One bar a component, removed when the work is done. */
 export class ProgressBars {
   readonly #multi = new cliProgress.MultiBar({
@@ -69,7 +73,8 @@ export class ProgressBars {
   }
 
   #start(id: string, unit: Bar["unit"], total: number): void {
-    const bar = this.#multi.create(total, 0, { id: shortName(id), amount: "", rate: "" });
+    const empty = { id: shortName(id), amount: amountOf(unit, 0, total), rate: "" };
+    const bar = this.#multi.create(total, 0, empty);
     this.#bars.set(id, { bar, unit, started: performance.now() });
   }
 
@@ -80,9 +85,7 @@ export class ProgressBars {
   ): { id: string; amount: string; rate: string } {
     const total = bar.getTotal();
     const seconds = Math.max((performance.now() - started) / 1000, 0.001);
-    const amount = unit === "bytes"
-      ? `${formatSize(event.done)}/${formatSize(total)}`
-      : `${event.done}/${total} objects`;
+    const amount = amountOf(unit, event.done, total);
     const objects = event.objects === undefined ? "" : ` ${event.objects} objects`;
     const rate = unit === "bytes" ? `${formatSize(Math.round(event.done / seconds))}/s` : "";
     return { id: shortName(id), amount: amount + objects, rate };

@@ -185,6 +185,36 @@ for (const shell of ["zsh", "fish"] as const) {
 }
 
 testWith({
+  name: "zsh completes with the script",
+  needs: [needTool("zsh")],
+  async fn() {
+    using sandbox = new Sandbox();
+    await repositories(sandbox.path);
+    // Stand-ins for what zsh's completion system calls and is called with.
+    const script = `
+      compdef() { : }
+      _describe() { print -rl -- "\${values[@]}" }
+      source <(cfs completions zsh)
+      words=(cfs --repo img256 mount "") CURRENT=5
+      _cfs_complete
+      words=(cfs oci pull oci) CURRENT=4
+      _cfs_complete
+    `;
+    const file = `${sandbox.path}/script.zsh`;
+    Deno.writeTextFileSync(file, script);
+    const { stdout, stderr } = await sandbox.shell("zsh -f script.zsh");
+    assert.equal(stderr, "");
+    assert.deepEqual(linesOf(stdout), [
+      `flat:${IMAGE}`,
+      `refs/flat:${IMAGE}`,
+      `refs/my/nested/name:${IMAGE}`,
+      "oci\\::An OCI layout directory",
+      "oci-archive\\::An OCI layout in a tar archive",
+    ]);
+  },
+});
+
+testWith({
   name: "fish completes with the script",
   needs: [needTool("fish")],
   async fn() {
