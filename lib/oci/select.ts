@@ -133,7 +133,9 @@ class Selection {
       return;
     }
     if (platform) {
-      this.seen.push(formatPlatform(platform));
+      // Variants are of interest to who asked for one.
+      const { os, architecture } = platform;
+      this.seen.push(formatPlatform(this.#platform.variant ? platform : { os, architecture }));
       const rank = platformRank(this.#platform, platform);
       if (rank !== undefined && this.#better(rank)) this.best = { ...this.#read(descriptor), rank };
       return;
