@@ -7,8 +7,6 @@
 import { ALGORITHMS, type HashName, withContext } from "../../lib/base/mod.ts";
 import { type DumpfileDialect, DumpfileParser } from "../../lib/dumpfile/mod.ts";
 import { type ErofsVersion, writeImage } from "../../lib/erofs/mod.ts";
-import { objectSinkSource } from "../../lib/repository/mod.ts";
-import { scanDirectory } from "../../lib/scan/mod.ts";
 import {
   dropXattrs,
   type FileTree,
@@ -136,6 +134,9 @@ function openStore(path: string): Fd {
 
 async function readDirectory(path: string, options: Options, context: Context): Promise<FileTree> {
   checkSource(path);
+  // A dumpfile needs neither; big ones are what this tool is timed on.
+  const { scanDirectory } = await import("../../lib/scan/mod.ts");
+  const { objectSinkSource } = await import("../../lib/repository/mod.ts");
   using store = options.digestStore === undefined ? undefined : openStore(options.digestStore);
   const algorithm = ALGORITHMS[options.hash];
   const { tree, warnings } = await scanDirectory(Deno.realPathSync(path), {
