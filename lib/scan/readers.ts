@@ -78,8 +78,8 @@ export class Readers implements AsyncDisposable {
     while (this.#pool !== undefined && this.#pool.waiting > MAX_WAITING) await this.#help();
   }
 
-  /** Reads everything that is left. */
-  async finish(): Promise<void> {
+  /** Reads everything that has been added. */
+  async drain(): Promise<void> {
     this.#readEarly();
     while (this.#pool !== undefined && this.#pool.waiting > 0) await this.#help();
     await Promise.all(this.#running);

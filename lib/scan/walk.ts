@@ -14,7 +14,6 @@ import {
   DirReader,
   DT,
   ErrnoError,
-  errnoNumber,
   fdXattrs,
   lastStat,
   nameXattrs,
@@ -32,6 +31,9 @@ import type { Readers } from "./readers.ts";
 
 /** A batch is handed out when it has this much. */
 const BATCH = { bytes: 1 << 20, files: 64, groups: 16 } as const;
+
+/** Directories that batches under way may hold open; many systems allow 1024 descriptors. */
+const MAX_HELD = 256;
 
 const OPEN_DIRECTORY = O.RDONLY | O.DIRECTORY | O.NOFOLLOW;
 
@@ -110,6 +112,7 @@ export class Walk implements Disposable {
   #groupOwners: OpenDirectory[] = [];
   #batchLeaves: Leaf[] = [];
   #batchBytes = 0;
+  #held = 0;
   #read = 0;
 
   /** Creates a walk. */
@@ -130,25 +133,18 @@ export class Walk implements Disposable {
     for (let next = this.#stack.pop(); next !== undefined; next = this.#stack.pop()) {
       const { parent, name, owner } = next;
       try {
-        const opened = await this.#open(parent, name);
-        owner.entries.set(name, await this.#enter(opened));
+        owner.entries.set(name, await this.#enter(this.#open(parent, name)));
       } finally {
         parent.release();
       }
     }
     await this.#flush();
-    await this.#options.readers.finish();
+    await this.#options.readers.drain();
     return root;
   }
 
-  async #open(parent: OpenDirectory, name: ByteString): Promise<OpenDirectory> {
-    let number = openBytes(parent.number, name, OPEN_DIRECTORY);
-    if (number === -errnoNumber("EMFILE")) {
-      // Batches under way hold directories open: try again when they have been read.
-      await this.#flush();
-      await this.#options.readers.finish();
-      number = openBytes(parent.number, name, OPEN_DIRECTORY);
-    }
+  #open(parent: OpenDirectory, name: ByteString): OpenDirectory {
+    const number = openBytes(parent.number, name, OPEN_DIRECTORY);
     const path = `${parent.path}/${name}`;
     if (number < 0) throw new ErrnoError("open", -number, displayByteString(path));
     return new OpenDirectory(number, path);
@@ -272,15 +268,18 @@ export class Walk implements Disposable {
     this.#groupOwners = [];
     this.#batchLeaves = [];
     this.#batchBytes = 0;
+    this.#held += owners.length;
     await this.#options.readers.add({
       files: { argument: this.#options.argument, groups },
       count: leaves.length,
       bytes,
       done: (result) => {
+        this.#held -= owners.length;
         for (const owner of owners) owner.release();
         if (result !== undefined) this.#apply(leaves, groups, result);
       },
     });
+    if (this.#held > MAX_HELD) await this.#options.readers.drain();
   }
 
   /** Puts what was read into the leaves. */

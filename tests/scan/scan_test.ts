@@ -314,3 +314,21 @@ testWith({
     assert.match(stdout, /^\["Scanning without CAP_SYS_ADMIN: [^"]*"\]\n$/);
   },
 });
+
+Deno.test("scanDirectory() gets along with few descriptors", async () => {
+  using dir = new TempDir();
+  for (let d = 0; d < 1500; d++) dir.write(`tree/${d % 40}/${d}/file`, "x".repeat(100 + d));
+  const scan = JSON.stringify(new URL("../../lib/scan/mod.ts", import.meta.url).href);
+  const program = dir.write(
+    "main.ts",
+    `import { scanDirectory } from ${scan};
+     const { bytes } = await scanDirectory(Deno.args[0], { hash: "sha256", jobs: 2 });
+     console.log(bytes);`,
+  );
+  const command = `ulimit -n 400; exec "$@"`;
+  const { stdout } = await runOk([
+    ...["bash", "-c", command, "bash", Deno.execPath(), "run", "-A", "--quiet", program],
+    dir.join("tree"),
+  ]);
+  assert.equal(stdout, `${1500 * 100 + 1500 * 1499 / 2}\n`);
+});
