@@ -1,6 +1,10 @@
 import type { ProgressEvent } from "../lib/base/mod.ts";
-import { formatSize } from "./size.ts";
+import { EXIT } from "./exit_codes.ts";
 import cliProgress from "./progress_bar.ts";
+import { formatSize } from "./size.ts";
+
+/** Exit code of a program that was asked to end. */
+const TERMINATED = 143;
 
 type BarEvent = Exclude<ProgressEvent, { type: "message" | "warning" }>;
 
@@ -29,11 +33,22 @@ export class ProgressBars {
     hideCursor: true,
     clearOnComplete: true,
     stopOnComplete: false,
-    // Interrupting must still end the program by the signal.
-    gracefulExit: true,
+    // The package would catch the interrupt key and then go on working.
+    gracefulExit: false,
     fps: 10,
   }, cliProgress.Presets.legacy);
   readonly #bars = new Map<string, Bar>();
+  readonly #listeners: readonly (readonly [Deno.Signal, () => void])[];
+
+  /** Starts without bars; from now on signals give the terminal its cursor back. */
+  constructor() {
+    const end = (code: number) => () => {
+      this.stop();
+      Deno.exit(code);
+    };
+    this.#listeners = [["SIGINT", end(EXIT.interrupted)], ["SIGTERM", end(TERMINATED)]];
+    for (const [signal, listener] of this.#listeners) Deno.addSignalListener(signal, listener);
+  }
 
   /**
    * Shows an event.
@@ -68,6 +83,7 @@ export class ProgressBars {
 
   /** Removes the bars. */
   stop(): void {
+    for (const [signal, listener] of this.#listeners) Deno.removeSignalListener(signal, listener);
     this.#multi.stop();
     this.#bars.clear();
   }

@@ -1,3 +1,4 @@
+import { pruneReferrers } from "../../lib/oci/mod.ts";
 import type { GcResult } from "../../lib/repository/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
@@ -29,7 +30,11 @@ export function command(context: Context): CommandUnknownOpts {
     .action((options) => {
       using repository = openRepository(context);
       const roots = options.root as string[] | undefined;
-      const result = repository.gc({ dryRun: options.dryRun ?? false, roots: roots ?? [] });
+      const result = repository.gc({
+        dryRun: options.dryRun ?? false,
+        roots: roots ?? [],
+        prepare: () => pruneReferrers(repository),
+      });
       for (const warning of result.warnings) context.warn(warning);
       if (result.temporariesRemoved > 0) {
         const verb = result.dryRun ? "would be removed" : "removed";

@@ -5,7 +5,7 @@ import { Output } from "../../cli/output.ts";
 import { Context } from "../../cli/context.ts";
 import type { GlobalOptions } from "../../cli/globals.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
-import { cfsCommand, cfsOk, run } from "../helpers/run.ts";
+import { cfsCommand, cfsOk, ROOT, run } from "../helpers/run.ts";
 import { unpack } from "../helpers/tar.ts";
 import { TempDir } from "../helpers/temp.ts";
 
@@ -93,4 +93,21 @@ testWith({
     assert.match(result, /^manifest sha256:[0-9a-f]{64}\nconfig /);
     assert.ok(!result.includes("\x1b"), result);
   },
+});
+
+Deno.test("signals end the program while bars are shown", async (t) => {
+  for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+    await t.step(signal, async () => {
+      const child = new Deno.Command(Deno.execPath(), {
+        args: ["run", "-A", "--quiet", `${ROOT}tests/cli/_bars_process.ts`],
+        stdout: "piped",
+        stderr: "null",
+      }).spawn();
+      const reader = child.stdout.getReader();
+      await reader.read(); // it is ready
+      child.kill(signal);
+      assert.equal((await child.status).code, code);
+      await reader.cancel();
+    });
+  }
 });
