@@ -1,0 +1,77 @@
+/**
+ * OSTree: the serialization of its objects, its repositories, and commits in composefs repositories.
+ *
+ * @example Look into a directory object
+ * ```ts
+ * import { encodeDirTree, parseDirTree, checksumOf } from "./mod.ts";
+ * import assert from "node:assert/strict";
+ *
+ * const checksum = checksumOf(new TextEncoder().encode("any object"));
+ * const bytes = encodeDirTree({ files: [{ name: "file", checksum }], dirs: [] });
+ * assert.equal(parseDirTree(bytes).files[0]?.checksum, checksum);
+ * ```
+ *
+ * @module
+ */
+export { swap32, swap64, Variant, type VariantValue } from "./variant.ts";
+export { decodeVariant, type DecodeVariantOptions } from "./variant_read.ts";
+export { encodeVariant } from "./variant_write.ts";
+export {
+  type Checksum,
+  CHECKSUM_SIZE,
+  type checksumBrand,
+  checksumBytes,
+  checksumFromBytes,
+  checksumOf,
+  isChecksum,
+  parseChecksum,
+} from "./checksum.ts";
+export {
+  corruptedObject,
+  kindOfNumber,
+  MAX_METADATA_SIZE,
+  type MetadataKind,
+  OBJECT_NUMBER,
+  type ObjectExtension,
+  type ObjectKind,
+  ostreeObjectPath,
+} from "./object_kind.ts";
+export {
+  type Commit,
+  COMMIT_TYPE,
+  contentChecksum,
+  encodeCommit,
+  encodeMetadata,
+  METADATA_TYPE,
+  type MetadataEntries,
+  metadataValue,
+  parseCommit,
+  parseMetadata,
+  refBinding,
+} from "./commit_object.ts";
+export { type DirMeta, DIRMETA_TYPE, encodeDirMeta, parseDirMeta } from "./dirmeta.ts";
+export {
+  checkFileName,
+  type DirTree,
+  DIRTREE_TYPE,
+  encodeDirTree,
+  parseDirTree,
+  type TreeDirectory,
+  type TreeFile,
+} from "./dirtree.ts";
+export {
+  ARCHIVE_HEADER_TYPE,
+  checkFileHeader,
+  encodeArchiveHeader,
+  encodeStreamHeader,
+  type FileHeader,
+  FRAME_SIZE,
+  frameHeader,
+  isSymlink,
+  MAX_HEADER_SIZE,
+  parseArchiveHeader,
+  parseFrame,
+  parseStreamHeader,
+  STREAM_HEADER_TYPE,
+} from "./file_header.ts";
+export { type CheckOptions, xattrsFromVariant, xattrsToVariant } from "./xattr_list.ts";
