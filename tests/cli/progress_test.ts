@@ -87,7 +87,7 @@ testWith({
     });
     assert.equal(code, 0, stdout);
     assert.match(stdout, /\[eta/);
-    assert.match(stdout, / sha256:[0-9a-f]{12}\x1b/);
+    assert.match(stdout, / sha256:[0-9a-f]{12}(?![0-9a-f])/);
     assert.ok(stdout.endsWith("\x1b[J") || stdout.includes("\x1b[?25h"), JSON.stringify(stdout));
     const result = Deno.readTextFileSync(dir.join("out"));
     assert.match(result, /^manifest sha256:[0-9a-f]{64}\nconfig /);
