@@ -172,6 +172,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     summary: "Print the completion script of a shell",
     load: () => import("./commands/completions.ts"),
   },
+  {
+    name: "man",
+    summary: "Print the manual page",
+    load: () => import("./commands/man.ts"),
+  },
 ];
 
 /**

@@ -4,6 +4,7 @@
  * @module
  */
 import type { ProgressEvent } from "../lib/base/mod.ts";
+import type { CommandUnknownOpts } from "./commander.ts";
 import type { GlobalOptions } from "./globals.ts";
 import { type ByteSink, Output } from "./output.ts";
 import type { ProgressDisplay } from "./progress_display.ts";
@@ -20,6 +21,9 @@ export class Context {
   globals: GlobalOptions = {};
   /** Exit code when nothing is thrown. */
   exitCode = 0;
+  /** Declares all commands that help shows, by their words; set when the program is put together. */
+  declareAll: () => Promise<ReadonlyMap<string, CommandUnknownOpts>> = () =>
+    Promise.resolve(new Map());
   /** Usage line of the command that was called, once it is known. */
   usage: string | undefined;
 

@@ -80,6 +80,14 @@ export async function declareCommand(
   return command;
 }
 
+async function declareAll(context: Context): Promise<Map<string, CommandUnknownOpts>> {
+  const commands = new Map<string, CommandUnknownOpts>();
+  for (const entry of COMMANDS) {
+    if (!entry.hidden) commands.set(entry.name, await declareCommand(entry, context));
+  }
+  return commands;
+}
+
 function newGroup(group: { name: string; summary: string }): CommandUnknownOpts {
   return newCommand(group.name).summary(group.summary).description(group.summary)
     .enablePositionalOptions();
@@ -106,6 +114,7 @@ export async function buildProgram(args: readonly string[], context: Context): P
     ],
   });
   addGlobalOptions(program, { hidden: false });
+  context.declareAll = () => declareAll(context);
   let target = program;
   const wantedGroup = GROUPS.find(({ name }) => name === words[0]);
   if (entry !== undefined) {

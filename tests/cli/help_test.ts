@@ -122,3 +122,20 @@ Deno.test("the version is that of the package", async () => {
   assert.equal(JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`)).version, VERSION);
   assert.equal((await call(["--version"])).stdout, `cfs ${VERSION}\n`);
 });
+
+Deno.test("the manual page has every command with its options, and no line by accident", async () => {
+  const { code, stdout, stderr } = await call(["man"]);
+  assert.deepEqual([code, stderr], [0, ""]);
+  for (const entry of COMMANDS) {
+    const command = await declareCommand(entry, newContext());
+    const at = stdout.indexOf(`\n.SS ${entry.name.replaceAll("-", "\\-")} `);
+    assert.ok(at > 0, entry.name);
+    const section = stdout.slice(at + 1, stdout.indexOf("\n.S", at + 4));
+    for (const { flags, hidden } of command.options) {
+      assert.equal(section.includes(`\\fB${flags.replaceAll("-", "\\-")}\\fR`), !hidden, flags);
+    }
+  }
+  assert.match(stdout, /^[\x20-\x7e\n]*$/);
+  const requests = stdout.split("\n").filter((line) => /^[.']/.test(line));
+  for (const line of requests) assert.match(line, /^\.(TH|SH|SS|TP|PP|nf|fi)\b/);
+});
