@@ -1,0 +1,11 @@
+/**
+ * A process that pulls an image, for tests that kill it: says `ready` when everything is loaded.
+ * Arguments: repository, image, tag.
+ */
+import { pullImage } from "../../lib/oci/mod.ts";
+import { Repository } from "../../lib/repository/mod.ts";
+
+const [path, image, tag] = Deno.args as [string, string, string];
+Deno.stdout.writeSync(new TextEncoder().encode("ready\n"));
+using repository = Repository.open(path);
+await pullImage(repository, image, { name: tag });
