@@ -35,7 +35,7 @@ export class Context {
   constructor(options: { programName: string; stdout: ByteSink; stderr: ByteSink }) {
     this.programName = options.programName;
     this.stdout = new Output(options.stdout);
-    this.stderr = new Output(options.stderr);
+    this.stderr = new Output(options.stderr, { optional: true });
   }
 
   /**

@@ -48,7 +48,12 @@ export async function main(args: readonly string[], options: MainOptions = {}): 
   if (args.length === 1 && (args[0] === "--version" || args[0] === "-V")) {
     // Most scripts that call this only want to know whether it is there.
     if (programName === "cfs") {
-      stdout.writeSync(new TextEncoder().encode(`${programName} ${VERSION}\n`));
+      try {
+        stdout.writeSync(new TextEncoder().encode(`${programName} ${VERSION}\n`));
+      } catch (error) {
+        // Nobody reads it; that is no failure of ours.
+        if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+      }
       return EXIT.ok;
     }
   }

@@ -28,6 +28,7 @@ const encoder = new TextEncoder();
 /** Buffers text and writes it, and bytes, completely and in order. */
 export class Output {
   readonly #sink: ByteSink;
+  readonly #optional: boolean;
   #pending: string[] = [];
   #size = 0;
 
@@ -35,9 +36,11 @@ export class Output {
    * Starts with nothing pending.
    *
    * @param sink Where it goes.
+   * @param options `optional`: go on working when nobody reads it; else that is an error.
    */
-  constructor(sink: ByteSink) {
+  constructor(sink: ByteSink, options: { optional?: boolean } = {}) {
     this.#sink = sink;
+    this.#optional = options.optional ?? false;
   }
 
   /** Whether a person is reading. */
@@ -109,6 +112,7 @@ export class Output {
         done += this.#sink.writeSync(done === 0 ? bytes : bytes.subarray(done));
       } catch (error) {
         if (error instanceof Deno.errors.BrokenPipe) {
+          if (this.#optional) return;
           throw new ClosedPipeError("The reader has gone", { cause: error });
         }
         if (!(error instanceof Deno.errors.WouldBlock)) throw error;

@@ -5,7 +5,6 @@
  */
 import { Context } from "./context.ts";
 import { reportError } from "./errors.ts";
-import { EXIT } from "./exit_codes.ts";
 import { resolveGlobals } from "./globals.ts";
 import { type ByteSink, ClosedPipeError, type Output } from "./output.ts";
 import { parseArgs } from "./parse.ts";
@@ -72,22 +71,16 @@ export async function run(args: readonly string[], options: RunOptions): Promise
       }
     }
     context.stdout.flush();
-    flushQuietly(context.stderr);
+    context.stderr.flush();
     return context.exitCode;
   } catch (error) {
-    if (error instanceof ClosedPipeError) return EXIT.ok;
+    if (error instanceof ClosedPipeError) return context.exitCode;
     flushQuietly(context.stdout);
-    try {
-      return reportError(error, {
-        stderr: context.stderr,
-        programName: context.programName,
-        debug: context.globals.debug ?? args.includes("--debug"),
-        ...(context.usage === undefined ? {} : { usage: `Usage: ${context.usage}` }),
-      });
-    } catch (failure) {
-      // Standard error is closed: the exit code alone has to tell.
-      if (failure instanceof ClosedPipeError) return EXIT.failed;
-      throw failure;
-    }
+    return reportError(error, {
+      stderr: context.stderr,
+      programName: context.programName,
+      debug: context.globals.debug ?? args.includes("--debug"),
+      ...(context.usage === undefined ? {} : { usage: `Usage: ${context.usage}` }),
+    });
   }
 }

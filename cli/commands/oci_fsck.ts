@@ -3,6 +3,7 @@ import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
 import { FailedError } from "../errors.ts";
+import { EXIT } from "../exit_codes.ts";
 import { showFsck, warnFsck } from "../fsck_text.ts";
 import { openRepository } from "../open_repository.ts";
 
@@ -41,6 +42,8 @@ export function command(context: Context): CommandUnknownOpts {
         context.stdout.json(report);
         return;
       }
+      // The verdict stands even if nobody reads the report.
+      if (!report.ok) context.exitCode = EXIT.failed;
       showFsck(context, report.repo);
       show(context, report);
       warnFsck(context, report.repo);

@@ -3,6 +3,8 @@ import { ComposefsError, NotFoundError, withContext } from "../../lib/base/mod.t
 import { causeChain, FailedError, reportError, UsageError } from "../../cli/errors.ts";
 import { type ByteSink, ClosedPipeError, Output } from "../../cli/output.ts";
 import { formatSize } from "../../cli/size.ts";
+import { Context } from "../../cli/context.ts";
+import { main } from "../../cli/main.ts";
 import { boxTable } from "../../cli/table.ts";
 import { ErrnoError, errnoNumber } from "../../ffi/mod.ts";
 
@@ -195,4 +197,29 @@ Deno.test("formatSize() prints two decimals from one KiB on", async (t) => {
   for (const [bytes, text] of sizes) {
     await t.step(text, () => assert.equal(formatSize(bytes), text));
   }
+});
+
+Deno.test("a closed pipe is no failure", async (t) => {
+  const gone = {
+    writeSync(): number {
+      throw new Deno.errors.BrokenPipe("gone");
+    },
+    isTerminal: () => false,
+  };
+  for (const args of [["--version"], ["--help"], ["completions", "bash"]]) {
+    await t.step(args.join(" "), async () => {
+      const { sink, text } = kept();
+      assert.equal(await main(args, { stdout: gone, stderr: sink }), 0);
+      assert.equal(text(), "");
+    });
+  }
+  await t.step("an error nobody reads still has its code", async () => {
+    const { sink } = kept();
+    assert.equal(await main(["nope"], { stdout: sink, stderr: gone }), 2);
+    assert.equal(await main(["--no-repo", "images"], { stdout: sink, stderr: gone }), 1);
+  });
+  await t.step("a warning nobody reads does not stop the work", () => {
+    const { sink } = kept();
+    new Context({ programName: "cfs", stdout: sink, stderr: gone }).warn("text");
+  });
 });
