@@ -1,3 +1,4 @@
+import { InvalidNameError } from "../../lib/base/mod.ts";
 import { parsePlatform, pullImage, type PullResult } from "../../lib/oci/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
@@ -23,6 +24,11 @@ function show({ stdout }: Context, result: PullResult): void {
   stdout.line(`objects  ${counts}; ${sizes}`);
 }
 
+function parseJobs(text: string): number {
+  if (/^[1-9][0-9]{0,2}$/.test(text)) return Number(text);
+  throw new InvalidNameError("expected a number from 1 to 999");
+}
+
 /** Declares `oci pull`. */
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("pull")
@@ -33,6 +39,14 @@ export function command(context: Context): CommandUnknownOpts {
       new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
         .argParser(parsed(parsePlatform)),
     )
+    .addOption(
+      new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
+        .argParser(parsed(parseJobs)),
+    )
+    .option(
+      "--repair",
+      "Compare what is there already with the source, and replace what is damaged",
+    )
     .option("--json", "Output the result as JSON")
     .action(async (reference, name, options) => {
       using repository = openRepository(context);
@@ -40,6 +54,8 @@ export function command(context: Context): CommandUnknownOpts {
       const result = await pullImage(repository, reference, {
         ...(name === undefined ? {} : { name }),
         ...(options.platform === undefined ? {} : { platform: options.platform }),
+        ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
+        repair: options.repair ?? false,
         progress: progress.sink,
       });
       progress[Symbol.dispose]();
