@@ -1,10 +1,15 @@
+import { setImmediate } from "node:timers";
 import { ComposefsError } from "./errors.ts";
 import type { FromWorker, ToWorker } from "./pool_worker.ts";
 import { decodeError } from "./wire_error.ts";
 
 /** How a pool works. */
 export interface PoolOptions {
-  /** Most workers at a time. @default navigator.hardwareConcurrency */
+  /**
+   * Most workers at a time; with 0 there are none, and tasks wait for {@linkcode Pool.steal}.
+   *
+   * @default navigator.hardwareConcurrency
+   */
   size?: number;
   /**
    * Tasks that one worker holds, the running one included. More than 1 keeps workers busy while
@@ -40,6 +45,17 @@ interface Task {
 interface Slot {
   readonly worker: Worker;
   readonly tasks: Map<number, Task>;
+}
+
+/** Turns of the event loop that let all waiting messages in: each takes at most one, every other. */
+const TURNS = 6;
+
+/**
+ * Lets messages of workers in; takes a few microseconds. A thread that works without a pause calls
+ * this now and then, or its workers' results stay unseen and they get nothing new.
+ */
+export async function letMessagesIn(): Promise<void> {
+  for (let i = 0; i < TURNS; i++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
 /**
@@ -81,7 +97,7 @@ export class Pool implements AsyncDisposable {
    */
   constructor(module: URL, options: PoolOptions = {}) {
     this.#module = module;
-    this.#size = Math.max(1, options.size ?? navigator.hardwareConcurrency);
+    this.#size = Math.max(0, options.size ?? navigator.hardwareConcurrency);
     this.#depth = Math.max(1, options.depth ?? 1);
     this.#limit = Math.max(1, options.queue ?? this.#size);
     this.#signal = options.signal;
@@ -144,11 +160,14 @@ export class Pool implements AsyncDisposable {
    * submitting thread can do it itself when it has nothing else to do; the task's promise is
    * settled with what `work` returns or throws.
    *
-   * @returns false when all tasks have reached a worker
+   * @param handler takes only a task for this handler, when given
+   * @returns false when no such task waits
    */
-  steal<M, R>(work: (message: M) => R): boolean {
-    const task = this.#waiting.pop();
-    if (task === undefined) return false;
+  steal<M, R>(work: (message: M) => R, handler?: string): boolean {
+    const wanted = (task: Task) => handler === undefined || task.handler === handler;
+    const at = this.#waiting.findLastIndex(wanted);
+    if (at < 0) return false;
+    const [task] = this.#waiting.splice(at, 1) as [Task];
     task.cleanup();
     try {
       task.resolve(work(task.message as M));

@@ -15,6 +15,7 @@ interface ZlibHandle {
     outputLength: number,
   ): void;
   close(): void;
+  reset?(): void;
   onerror?: (message: string) => void;
 }
 
@@ -59,6 +60,18 @@ export class SyncZlib implements Disposable {
   /** Input bytes that the last step left over. */
   get inputLeft(): number {
     return this.#left[1]!;
+  }
+
+  /** Starts with a new stream, which costs less than a new handle. */
+  reset(): void {
+    if (this.#handle.reset === undefined) throw new TypeError("Stream cannot be reset");
+    this.#handle.reset();
+    this.#error = undefined;
+  }
+
+  /** Whether {@linkcode SyncZlib.reset} can be called. */
+  get resettable(): boolean {
+    return typeof this.#handle.reset === "function";
   }
 
   /**

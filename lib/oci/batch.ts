@@ -38,6 +38,8 @@ export interface BatchTask {
   readonly count: number;
   /** Where the objects go. */
   readonly objects: ObjectDirectoryOptions;
+  /** Number of batches that idle threads would take; goes up by one when this one is done. */
+  readonly credits: SharedArrayBuffer;
 }
 
 /** Files on their way to another worker and back. */
@@ -155,7 +157,24 @@ function newMemory(): BatchMemory {
   };
 }
 
+/** The writer of the last batch: what it has learned about the store is worth keeping. */
+let last: { options: ObjectDirectoryOptions; directory: ObjectDirectory } | undefined;
+
+function directoryFor(options: ObjectDirectoryOptions): ObjectDirectory {
+  const known = last?.options;
+  if (
+    last === undefined || known?.dir !== options.dir || known.secure !== options.secure ||
+    known.algorithm.id !== options.algorithm.id || known.thorough !== options.thorough
+  ) last = { options, directory: new ObjectDirectory(options) };
+  return last.directory;
+}
+
 /** Handler: stores the files of a batch. */
 export function storeBatch(task: BatchTask): ObjectId[] {
-  return new Batch(task.memory).store(new ObjectDirectory(task.objects), task.count);
+  try {
+    return new Batch(task.memory).store(directoryFor(task.objects), task.count);
+  } finally {
+    // Not left to the pool's result, which a busy thread sees late.
+    Atomics.add(new Int32Array(task.credits), 0, 1);
+  }
 }

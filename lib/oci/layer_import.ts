@@ -3,6 +3,7 @@ import {
   Digest,
   DigestMismatchError,
   FormatError,
+  letMessagesIn,
   nodeHash,
   nodeZstd,
   type ObjectId,
@@ -54,6 +55,8 @@ export type LayerEvent =
   | { readonly type: "batch"; readonly memory: BatchMemory; readonly count: number };
 
 const READ_SIZE = 256 * 1024;
+/** Unpacked bytes between two turns of the event loop. */
+const TURN_SIZE = 2 * 1024 * 1024;
 /** Packed bytes between two progress events. */
 const PROGRESS_STEP = 2 * 1024 * 1024;
 
@@ -87,9 +90,14 @@ class Check {
  * Imports a layer: unpacks, checks both digests, splits, stores files and splitstream as objects.
  * Nothing gets a name, so a layer that turns out wrong leaves only garbage.
  *
+ * @param beforeWait called before this thread blocks until another one is done with a batch
  * @throws {DigestMismatchError} when the packed or unpacked bytes are not what was announced
  */
-export async function importLayer(task: LayerTask, context: TaskContext): Promise<ImportedLayer> {
+export async function importLayer(
+  task: LayerTask,
+  context: TaskContext,
+  beforeWait: () => void = () => {},
+): Promise<ImportedLayer> {
   const packed = new Check(task.digest, "blob");
   const unpacked = new Check(task.tar === undefined ? undefined : task.diffId, "layer");
   const directory = new ObjectDirectory(task.objects);
@@ -102,6 +110,7 @@ export async function importLayer(task: LayerTask, context: TaskContext): Promis
     directory,
     digestSize: task.objects.algorithm.size,
     credits: task.credits,
+    beforeWait,
     handOver: (memory, count) =>
       context.emit({ type: "batch", memory, count } satisfies LayerEvent),
   });
@@ -116,8 +125,14 @@ export async function importLayer(task: LayerTask, context: TaskContext): Promis
   } else {
     const compression = actualCompression(task, warnings);
     const splitter = new TarSplitter(objects);
+    let turn = TURN_SIZE;
     for await (const piece of unpack(pieces, compression)) {
-      context.signal.throwIfAborted();
+      if (size >= turn) {
+        // Lets this thread see messages: cancellation, and what other threads have to say.
+        await letMessagesIn();
+        context.signal.throwIfAborted();
+        turn = size + TURN_SIZE;
+      }
       unpacked.update(piece);
       size += piece.length;
       splitter.push(piece);

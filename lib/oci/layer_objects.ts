@@ -39,6 +39,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
   readonly #digestSize: number;
   readonly #credits: Int32Array;
   readonly #handOver: (memory: BatchMemory, count: number) => void;
+  readonly #beforeWait: () => void;
   readonly #waiting: Waiting[] = [];
   readonly #underWay: Batch[] = [];
   readonly #spare: Batch[] = [];
@@ -59,6 +60,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
       digestSize: number;
       credits: SharedArrayBuffer;
       handOver: (memory: BatchMemory, count: number) => void;
+      beforeWait?: () => void;
     },
   ) {
     this.#writer = writer;
@@ -66,6 +68,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
     this.#digestSize = options.digestSize;
     this.#credits = new Int32Array(options.credits);
     this.#handOver = options.handOver;
+    this.#beforeWait = options.beforeWait ?? (() => {});
   }
 
   inline(bytes: Uint8Array): void {
@@ -151,6 +154,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
   /** Writes what waits for the oldest batch. */
   #settleOldest(): void {
     const batch = this.#underWay.shift()!;
+    this.#beforeWait();
     if (!batch.wait()) throw new ComposefsError("CFS_FAILED", "Storing a batch of files failed");
     let count = 0;
     for (const part of this.#waiting) {
@@ -183,6 +187,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
   /** Drops an unfinished file, and waits until no other worker uses our memory. */
   [Symbol.dispose](): void {
     this.#file?.[Symbol.dispose]();
+    this.#beforeWait();
     for (const batch of this.#underWay.splice(0)) batch.wait();
   }
 }

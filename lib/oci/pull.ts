@@ -315,7 +315,6 @@ class Pull {
       signal: signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]),
       ...(jobs === undefined ? {} : { jobs }),
     });
-    pool.warm();
     const queue = [...missing.values()].sort((a, b) => b.descriptor.size - a.descriptor.size);
     const failures: unknown[] = [];
     const lane = async () => {

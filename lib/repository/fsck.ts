@@ -1,14 +1,13 @@
 /** The integrity check: metadata, objects, streams, images, references (spec: repository 9, 14.6). */
-import { setImmediate } from "node:timers";
-import { type ObjectId, Pool, type ProgressSink } from "../base/mod.ts";
-import { fstat, openIfExists, preadFull, readDir } from "../../ffi/mod.ts";
+import { letMessagesIn, type ObjectId, Pool, type ProgressSink } from "../base/mod.ts";
+import { readDir } from "../../ffi/mod.ts";
 import type { RepositoryState } from "./_state.ts";
 import { findAffected } from "./fsck_affected.ts";
 import { checkImages, checkStreams, Presence } from "./fsck_entries.ts";
+import { checkMetadata } from "./fsck_meta.ts";
 import { checkObjects, type ObjectCheckResult, type ObjectCheckTask } from "./fsck_objects.ts";
-import { addError, type FsckReport, newReport, reasonOf } from "./fsck_report.ts";
+import { addError, type FsckReport, newReport } from "./fsck_report.ts";
 import { TMP_LINK_PREFIX } from "./links.ts";
-import { featureList, parseMetadata, unknownReadOnlyFeatures } from "./meta.ts";
 import { TMP_OBJECT_PREFIX } from "./object_write.ts";
 
 /** How to check. */
@@ -64,30 +63,6 @@ export async function checkRepository(
   return report;
 }
 
-function checkMetadata(state: RepositoryState, report: FsckReport): void {
-  using fd = openIfExists(state.root, "meta.json");
-  if (fd === undefined) return;
-  try {
-    const bytes = new Uint8Array(Math.max(4096, fstat(fd).size));
-    const meta = parseMetadata(bytes.subarray(0, preadFull(fd, bytes, 0)));
-    if (meta.algorithm.id !== state.algorithm.id) {
-      addError(
-        report,
-        "metadata-algorithm-mismatch",
-        `meta.json: expected ${meta.algorithm.id}, repository opened as ${state.algorithm.hash}`,
-      );
-    }
-    const unknown = unknownReadOnlyFeatures(meta);
-    if (unknown.length > 0) {
-      report.warnings.push(
-        `meta.json: unknown read-only-compatible features ${featureList(unknown)}`,
-      );
-    }
-  } catch (error) {
-    addError(report, "metadata-parse-failed", `meta.json: ${reasonOf(error)}`);
-  }
-}
-
 /** The check of all objects: workers do it while this thread reads names, then all of them do. */
 class ObjectPhase {
   readonly #options: FsckOptions;
@@ -137,7 +112,7 @@ class ObjectPhase {
   async finish(): Promise<ObjectCheckResult[]> {
     // Between two tasks the workers' results are let in, so that they get their next ones.
     while (this.#pool.steal(checkObjects)) {
-      await new Promise<void>((resolve) => setImmediate(resolve));
+      await letMessagesIn();
     }
     const results = await Promise.all(this.#results);
     for (const task of this.#tasks) {

@@ -35,6 +35,7 @@ export {
 } from "./meta.ts";
 export { checkRefName, decodeRefComponent, encodeRefComponent } from "./names.ts";
 export {
+  ObjectClone,
   ObjectDirectory,
   type ObjectDirectoryOptions,
   type ObjectFile,

@@ -22,6 +22,7 @@ import {
   openPath,
   pread,
   preadFull,
+  reflink,
   renameAt,
   renameNoReplace,
   sizeAt,
@@ -84,6 +85,8 @@ export class ObjectDirectory {
   #hits = 1;
   /** Whether enabling fs-verity is worth a try; an insecure repository stops after the first no. */
   #verity = true;
+  /** Whether sharing blocks with other files is worth a try. */
+  #clones = true;
 
   /** Creates a writer; `hash` defaults to the fastest there is. */
   constructor(options: ObjectDirectoryOptions, hash: HashProvider = systemHash()) {
@@ -150,6 +153,31 @@ export class ObjectDirectory {
   begin(): ObjectFile {
     const file = this.#create();
     return new ObjectFile(file.fd, {
+      algorithm: this.#algorithm,
+      finish: (id, size) => this.#finishFile(file, id, size),
+      abort: () => file[Symbol.dispose](),
+    });
+  }
+
+  /**
+   * Starts an object that shares the blocks of a file.
+   *
+   * @returns undefined where the file systems cannot do that, which is not tried again
+   */
+  clone(source: Fd | number): ObjectClone | undefined {
+    if (!this.#clones) return undefined;
+    const file = this.#create();
+    try {
+      if (!reflink(source, file.fd)) {
+        this.#clones = false;
+        file[Symbol.dispose]();
+        return undefined;
+      }
+    } catch (error) {
+      file[Symbol.dispose]();
+      throw error;
+    }
+    return new ObjectClone(file.fd, {
       algorithm: this.#algorithm,
       finish: (id, size) => this.#finishFile(file, id, size),
       abort: () => file[Symbol.dispose](),
@@ -408,4 +436,49 @@ export function carved(bytes: Uint8Array): Uint8Array {
   const copy = new Uint8Array(4096).subarray(0, bytes.length);
   copy.set(bytes);
   return copy;
+}
+
+/** An object that shares the blocks of another file; `using` drops it unless it was finished. */
+export class ObjectClone implements Disposable {
+  /** The clone, for reading: what is read here is what the object will hold. */
+  readonly fd: Fd;
+  readonly #hasher: FsVerityHasher;
+  readonly #end: { finish: (id: ObjectId, size: number) => StoredObject; abort: () => void };
+  #size = 0;
+  #done = false;
+
+  /** Made by {@linkcode ObjectDirectory.clone}. */
+  constructor(
+    fd: Fd,
+    options: {
+      algorithm: Algorithm;
+      finish: (id: ObjectId, size: number) => StoredObject;
+      abort: () => void;
+    },
+  ) {
+    this.fd = fd;
+    this.#hasher = new FsVerityHasher(options.algorithm, systemHash());
+    this.#end = options;
+  }
+
+  /** Takes note of content that was read from the clone, in order and all of it. */
+  write(bytes: Uint8Array): void {
+    if (this.#done) throw new TypeError("Object file is finished");
+    this.#hasher.update(bytes);
+    this.#size += bytes.length;
+  }
+
+  /** Names the object by its digest. */
+  finish(): StoredObject {
+    if (this.#done) throw new TypeError("Object file is finished");
+    this.#done = true;
+    return this.#end.finish(objectIdFromBytes(this.#hasher.digest()), this.#size);
+  }
+
+  /** Drops the file unless it was finished. */
+  [Symbol.dispose](): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#end.abort();
+  }
 }

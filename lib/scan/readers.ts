@@ -1,5 +1,5 @@
 /** Distributes batches of files over this thread and workers. */
-import { Pool } from "../base/mod.ts";
+import { letMessagesIn, Pool } from "../base/mod.ts";
 import { BatchReader, type BatchResult, type FileBatch } from "./batch.ts";
 import type { SinkSource } from "./sink.ts";
 import { READ_FILES } from "./worker_setup.ts";
@@ -26,14 +26,6 @@ export interface Batch {
   readonly bytes: number;
   /** Called when it has been read, or cannot be; nobody uses the descriptors any more. */
   readonly done: BatchDone;
-}
-
-/** Turns of the event loop that let all waiting messages in: each takes at most one, every other. */
-const TURNS = 6;
-
-/** Lets messages of workers in; a few microseconds a turn. */
-async function tick(): Promise<void> {
-  for (let i = 0; i < TURNS; i++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
 /** Reads batches: at first none, then on workers and, whenever it would wait, on this thread. */
@@ -74,7 +66,7 @@ export class Readers implements AsyncDisposable {
       else this.#readEarly();
     } else this.#submit(this.#pool, batch);
     // Without this the workers would get nothing new while this thread walks.
-    await tick();
+    await letMessagesIn();
     while (this.#pool !== undefined && this.#pool.waiting > MAX_WAITING) await this.#help();
   }
 
@@ -95,7 +87,7 @@ export class Readers implements AsyncDisposable {
   async #help(): Promise<void> {
     this.#check();
     this.#pool!.steal((files: FileBatch) => this.#local.read(files));
-    await tick();
+    await letMessagesIn();
   }
 
   #readEarly(): void {
