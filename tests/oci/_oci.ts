@@ -10,7 +10,7 @@ import { pullImage, type PullOptions, type PullResult } from "../../lib/oci/mod.
 import { type InitOptions, initRepository, Repository } from "../../lib/repository/mod.ts";
 import { ROOT } from "../helpers/run.ts";
 import { unpack } from "../helpers/tar.ts";
-import { TempDir } from "../helpers/temp.ts";
+import type { TempDir } from "../helpers/temp.ts";
 
 /** Where this area's fixtures are. */
 export const FIXTURES = `${ROOT}fixtures/oci/`;
