@@ -129,8 +129,8 @@ export const FICLONE = 0x40049409;
  *
  * @returns false when the file systems cannot do it (EOPNOTSUPP, EXDEV, ENOTTY, EINVAL)
  */
-export function reflink(from: Fd, to: Fd): boolean {
-  if (libc().ioctl(to.number, FICLONE, from.number) === 0) return true;
+export function reflink(from: Fd | number, to: Fd): boolean {
+  if (libc().ioctl(to.number, FICLONE, fdNumber(from)) === 0) return true;
   const code = errno();
   if ([95, 18, 25, 22].includes(code)) return false;
   throw new ErrnoError("ioctl FICLONE", code);
