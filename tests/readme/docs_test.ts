@@ -1,0 +1,61 @@
+/** What the documents name is there, and what is there is named. */
+import assert from "node:assert/strict";
+import { ROOT } from "../helpers/run.ts";
+
+const DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/architecture.md"];
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(ROOT + path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+Deno.test("links in the documents lead to files that are there", async (t) => {
+  for (const path of DOCUMENTS) {
+    await t.step(path, () => {
+      const base = new URL(path, "file:///");
+      const links = [...Deno.readTextFileSync(ROOT + path).matchAll(/\]\(([^)\s]+)\)/g)];
+      for (const [, target] of links) {
+        const url = new URL(target!, base);
+        if (url.protocol !== "file:" || url.pathname === base.pathname) continue;
+        assert.ok(exists(url.pathname.slice(1)), `${path} leads to ${target}`);
+      }
+    });
+  }
+});
+
+Deno.test("files and folders that the documents name are there", async (t) => {
+  for (const path of DOCUMENTS) {
+    await t.step(path, () => {
+      const text = Deno.readTextFileSync(ROOT + path);
+      const names = [...text.matchAll(/`((?:lib|ffi|cli|tests|docs|fixtures|\.ci)\/[\w./-]+)`/g)];
+      for (const [, name] of names) assert.ok(exists(name!), `${path} names ${name}`);
+    });
+  }
+});
+
+Deno.test("docs/architecture.md has a row for each room and each worker", () => {
+  const text = Deno.readTextFileSync(`${ROOT}docs/architecture.md`);
+  const rooms = [...Deno.readDirSync(`${ROOT}lib`)].map(({ name }) => `lib/${name}`);
+  const { tasks } = JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`));
+  const workers = [...tasks.compile.matchAll(/--include (\S+)/g)].map((match) => match[1]);
+  assert.ok(rooms.length > 9 && workers.length > 3);
+  for (const name of [...rooms, "ffi", "cli", ...workers]) {
+    assert.match(text, new RegExp(`^\\| \`${name}\` +\\|`, "m"), name);
+  }
+});
+
+Deno.test("the files that docs/architecture.md recommends are in their rooms", () => {
+  const text = Deno.readTextFileSync(`${ROOT}docs/architecture.md`);
+  const rows = [...text.matchAll(/^\| `((?:lib\/)?\w+)` +\|[^|]*\| (.*) \|$/gm)];
+  assert.ok(rows.length > 12);
+  for (const [, room, files] of rows) {
+    for (const [, file] of files!.matchAll(/`([\w./]+\.ts)`/g)) {
+      assert.ok(exists(`${room}/${file}`), `${room}/${file}`);
+    }
+  }
+});
