@@ -178,10 +178,18 @@ export class LayerObjects implements TarSplitSink, Disposable {
     this.#writer.addExternal(id, size);
   }
 
-  /** Waits for everything that is under way. */
+  /** Stores what is left and waits for everything that is under way. */
   finish(): void {
-    if (this.#batch !== undefined) this.#send();
+    if (this.#batch !== undefined) this.#storeRest(this.#batch);
     while (this.#underWay.length > 0) this.#settleOldest();
+  }
+
+  /** Stores the last batch here: handing it over would only take longer. */
+  #storeRest(batch: Batch): void {
+    this.#batch = undefined;
+    this.#underWay.push(batch);
+    Atomics.add(this.#credits, 0, 1);
+    this.repaired.push(...batch.store(this.#directory, batch.count));
   }
 
   /** Drops an unfinished file, and waits until no other worker uses our memory. */
