@@ -22,9 +22,11 @@ export function makeDiskStore(
 ): StoreUnderTest {
   const dir = new TempDir(options.dir === undefined ? {} : { dir: options.dir });
   const root = openDir(AT_FDCWD, dir.path);
-  const store = new DiskObjectStore(root, { algorithm, secure: options.secure ?? false });
+  const secure = options.secure ?? false;
+  const store = new DiskObjectStore(root, { algorithm, secure });
   return {
     store,
+    strict: secure,
     damage(id, bytes) {
       // A new file: one that has fs-verity cannot be written to.
       const path = dir.join("objects", objectPath(id));

@@ -4,28 +4,11 @@
  * file system with it and run this file directly. Without that variable there is nothing to run.
  */
 import assert from "node:assert/strict";
-import { needTool, testWith } from "../helpers/needs.ts";
 import { run, runOk } from "../helpers/run.ts";
-import { TempDir } from "../helpers/temp.ts";
 import { tool } from "../helpers/tool.ts";
-
-const VERITY_DIR = Deno.env.get("CFS_VERITY_DIR");
-
-/** Registers a test that gets a fresh directory on the verity file system. */
-function verityTest(
-  name: string,
-  { tools, fn }: { tools: string[]; fn: (dir: TempDir) => Promise<void> },
-): void {
-  if (VERITY_DIR === undefined) return;
-  testWith({
-    name,
-    needs: tools.map(needTool),
-    async fn() {
-      using dir = new TempDir({ dir: VERITY_DIR });
-      await fn(dir);
-    },
-  });
-}
+import { verityTest } from "./_verity_test.ts";
+import "./_repository.ts";
+import "./_mount.ts";
 
 verityTest("the kernel measures what fsverity(1) computes, and the file cannot be changed", {
   tools: ["fsverity"],
