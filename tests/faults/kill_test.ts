@@ -85,8 +85,9 @@ async function measure(dir: TempDir, image: string): Promise<number> {
   return Math.max(...times);
 }
 
-Deno.test(`a pull killed at ${ROUNDS} random points leaves a sound repository`, async () => {
-  console.error(`SEED=${seed()}`);
+const KILLED = `a pull killed at ${ROUNDS} random points leaves a sound repository`;
+
+Deno.test(`${KILLED} (SEED=${seed()})`, async (t) => {
   const rng = new Rng(seed());
   using dir = new TempDir();
   const image = makeImage(dir, { name: "image", seed: 1 });
@@ -104,12 +105,13 @@ Deno.test(`a pull killed at ${ROUNDS} random points leaves a sound repository`, 
     try {
       phases[await checkRecovery(path, image, whole)]!++;
     } catch (cause) {
-      throw new Error(`round ${round}, killed after ${delay} ms`, { cause });
+      throw new Error(`SEED=${seed()}, round ${round}, killed after ${delay} ms`, { cause });
     }
     Deno.removeSync(path, { recursive: true });
   }
-  console.error(`over ${duration.toFixed()} ms: ${JSON.stringify(phases)}`);
-  assert.ok(phases.stored! > 0, "no pull was killed while it stored objects");
+  await t.step(`over ${duration.toFixed()} ms: ${JSON.stringify(phases)}`, () => {
+    assert.ok(phases.stored! > 0, "no pull was killed while it stored objects");
+  });
 });
 
 function kill(process: Deno.ChildProcess): void {

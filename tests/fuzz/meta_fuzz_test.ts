@@ -57,8 +57,7 @@ function splice(bytes: Uint8Array, rng: Rng): Uint8Array {
   );
 }
 
-Deno.test("Mutated meta.json is read or refused with a FormatError", () => {
-  console.error(`SEED=${seed()}`);
+Deno.test(`mutated meta.json is read or refused with a FormatError (SEED=${seed()})`, () => {
   const rng = new Rng(seed());
   const inputs = originals();
   let good = 0;
@@ -77,7 +76,7 @@ Deno.test("Mutated meta.json is read or refused with a FormatError", () => {
       const again = parseMetadata(new TextEncoder().encode(formatMetadata(meta)));
       assert.deepEqual(again, meta);
     } catch (error) {
-      assert.ok(error instanceof FormatError, String((error as Error).stack));
+      assert.ok(error instanceof FormatError, `round ${round}: ${(error as Error).stack}`);
     }
   }
   assert.ok(good > 100, `only ${good} inputs were good`);
