@@ -75,3 +75,55 @@ export {
   STREAM_HEADER_TYPE,
 } from "./file_header.ts";
 export { type CheckOptions, xattrsFromVariant, xattrsToVariant } from "./xattr_list.ts";
+export {
+  type FileImport,
+  type ImportedFile,
+  type ImportedObject,
+  type ImportOptions,
+  type ImportTarget,
+  inlineLimit,
+  type OstreeSource,
+  type ResolvedRef,
+} from "./source.ts";
+export { type Keyfile, keyfileBoolean, keyfileList, parseKeyfile } from "./keyfile.ts";
+export { ContentImporter } from "./content_import.ts";
+export { ArchiveSink, ContentSink } from "./content_sink.ts";
+export { LocalRepository } from "./local_repository.ts";
+export type { ObjectsPlace, RepositoryMode } from "./local_objects.ts";
+export { CommitChunk, type CommitEntry, encodeChunk, type EncodedChunk } from "./commit_chunk.ts";
+export {
+  commitStreamName,
+  type CommitTag,
+  commitTagRef,
+  findCommit,
+  listCommits,
+  listCommitTags,
+  resolveCommitTag,
+  tagCommit,
+  untagCommit,
+} from "./commit_names.ts";
+export {
+  type CommitContent,
+  openCommit,
+  readDetachedMetadata,
+  storeCommit,
+  type StoredCommit,
+} from "./stored_commit.ts";
+export {
+  commitTree,
+  type EntryLookup,
+  type FileEntry,
+  fileEntry,
+  storeCommitImage,
+} from "./commit_tree.ts";
+export { Bases } from "./bases.ts";
+export { CommitBuilder } from "./commit_builder.ts";
+export {
+  type ArrivedCommit,
+  type DeltaResult,
+  type OstreePullOptions,
+  type OstreePullResult,
+  type OstreePullStats,
+  pullCommit,
+  type PullTask,
+} from "./pull.ts";
