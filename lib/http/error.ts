@@ -1,0 +1,43 @@
+/** Failures of requests (spec: ostree 8). */
+import { ComposefsError } from "../base/mod.ts";
+
+/** A URL as messages may show it: no user, no password, no values of the query. */
+export function shownUrl(url: URL): string {
+  const query = url.search === "" ? "" : "?…";
+  return `${url.protocol}//${url.host}${url.pathname}${query}`;
+}
+
+/** A request that failed for good. */
+export class HttpError extends ComposefsError {
+  /** The URL, without credentials. */
+  readonly url: string;
+  /** Status of the answer; `undefined` when there was none that counts. */
+  readonly status: number | undefined;
+
+  /**
+   * Creates an error; its code is `CFS_NOT_FOUND` for the states 404 and 410.
+   *
+   * @param url shown without its credentials
+   * @param message says what went wrong; the URL is added
+   */
+  constructor(url: URL, message: string, options: ErrorOptions & { status?: number } = {}) {
+    const { status } = options;
+    const code = status === 404 || status === 410 ? "CFS_NOT_FOUND" : "CFS_FAILED";
+    super(code, `${message} for url (${shownUrl(url)})`, options);
+    this.url = shownUrl(url);
+    this.status = status;
+  }
+
+  /** The facts of the error as plain data. */
+  override toJSON(): Record<string, unknown> {
+    return { ...super.toJSON(), url: this.url, status: this.status };
+  }
+}
+
+/** The error for an answer with a status that is no success. */
+export function statusError(url: URL, answer: { status: number; statusText: string }): HttpError {
+  const { status } = answer;
+  const side = status >= 500 ? "server error" : status >= 400 ? "client error" : "unexpected";
+  const text = `${status} ${answer.statusText.slice(0, 80)}`.trimEnd();
+  return new HttpError(url, `HTTP status ${side} (${text})`, { status });
+}
