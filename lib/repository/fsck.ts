@@ -22,8 +22,8 @@ export interface FsckOptions {
   progress?: ProgressSink;
 }
 
-/** Subdirectories of `objects/` that one task takes. */
-const PREFIXES_A_TASK = 8;
+/** Subdirectories that this thread checks between two turns of the event loop. */
+const TURN_EVERY = 8;
 
 /** Checks a repository; never writes. */
 export async function checkRepository(
@@ -41,7 +41,10 @@ export async function checkRepository(
     const phase = { report: links, broken, content: !options.metadataOnly, presence };
     checkStreams(state, phase);
     checkImages(state, phase);
-    if (objects !== undefined) mergeObjects(report, await objects.finish(), broken);
+    if (objects !== undefined) {
+      report.warnings.push(...objects.warnings);
+      mergeObjects(report, await objects.finish(), broken);
+    }
   } finally {
     await objects?.close();
   }
@@ -67,77 +70,83 @@ export async function checkRepository(
 class ObjectPhase {
   readonly #options: FsckOptions;
   readonly #warnings: string[] = [];
-  readonly #results: Promise<ObjectCheckResult>[] = [];
   readonly #pool: Pool;
-  readonly #tasks: ObjectCheckTask[] = [];
+  readonly #task: ObjectCheckTask | undefined;
+  readonly #results: Promise<ObjectCheckResult[]>[] = [];
   #done = 0;
 
   constructor(state: RepositoryState, options: FsckOptions) {
     this.#options = options;
     const jobs = options.jobs ?? navigator.hardwareConcurrency;
-    this.#pool = new Pool(new URL("./fsck_worker.ts", import.meta.url), {
-      depth: 2,
-      size: jobs - 1,
-      ...(options.signal === undefined ? {} : { signal: options.signal }),
-    });
+    this.#pool = new Pool(new URL("./fsck_worker.ts", import.meta.url), { size: jobs - 1 });
     const directory = state.objects.directory;
     if (directory === undefined) return;
     const { algorithm, secure } = state;
-    const prefixes: string[] = [];
-    for (const { name } of readDir(directory).sort((a, b) => a.name < b.name ? -1 : 1)) {
-      if (/^[0-9a-f]{2}$/.test(name)) prefixes.push(name);
-      else if (!name.startsWith(TMP_OBJECT_PREFIX)) {
-        this.#warnings.push(`objects/${name} is not a directory of objects`);
-      } else this.#warnings.push(`objects/${name} is a left-over temporary file`);
-    }
-    for (let at = 0; at < prefixes.length; at += PREFIXES_A_TASK) {
-      const part = prefixes.slice(at, at + PREFIXES_A_TASK);
-      this.#tasks.push({ dir: directory.number, algorithm, secure, prefixes: part });
-    }
+    const cursor = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+    const prefixes = this.#prefixes(readDir(directory).map(({ name }) => name));
+    this.#task = { dir: directory.number, algorithm, secure, prefixes, cursor };
+    options.signal?.addEventListener("abort", this.#stop);
     options.progress?.({ type: "started", id: "objects", unit: "objects" });
-    if (jobs < 2) return;
-    for (const task of this.#tasks.splice(0)) {
-      const result = this.#pool.run<ObjectCheckResult>("check-objects", task);
-      result.then((r) => this.#tell(r), () => {}); // a failure is thrown by finish()
-      this.#results.push(result);
+    for (let worker = 1; worker < jobs && worker < prefixes.length; worker++) {
+      const onEvent = (checked: unknown) => this.#tell(Number(checked));
+      const run = this.#pool.run<ObjectCheckResult[]>("check-objects", this.#task, { onEvent });
+      run.catch(() => {}); // thrown by finish()
+      this.#results.push(run);
     }
   }
 
-  #tell(result: ObjectCheckResult): void {
-    this.#done += result.checked;
+  /** The subdirectories in order; anything else is a warning. */
+  #prefixes(names: string[]): string[] {
+    return names.sort().filter((name) => {
+      if (/^[0-9a-f]{2}$/.test(name)) return true;
+      this.#warnings.push(
+        name.startsWith(TMP_OBJECT_PREFIX)
+          ? `objects/${name} is a left-over temporary file`
+          : `objects/${name} is not a directory of objects`,
+      );
+      return false;
+    });
+  }
+
+  /** Moves the shared counter to the end: every thread stops after its subdirectory. */
+  readonly #stop = (): void => {
+    if (this.#task === undefined) return;
+    Atomics.store(new Int32Array(this.#task.cursor), 0, this.#task.prefixes.length);
+  };
+
+  #tell(checked: number): void {
+    this.#done += checked;
     this.#options.progress?.({ type: "progress", id: "objects", done: this.#done });
   }
 
   /** Helps the workers until nothing is left; the results are in path order. */
   async finish(): Promise<ObjectCheckResult[]> {
-    // Between two tasks the workers' results are let in, so that they get their next ones.
-    while (this.#pool.steal(checkObjects)) {
-      await letMessagesIn();
+    if (this.#task === undefined) return [];
+    const results: ObjectCheckResult[] = [];
+    for (const result of checkObjects(this.#task)) {
+      results.push(result);
+      this.#tell(result.checked);
+      if (results.length % TURN_EVERY === 0) await letMessagesIn();
     }
-    const results = await Promise.all(this.#results);
-    for (const task of this.#tasks) {
-      results.push(checkObjects(task));
-      this.#tell(results.at(-1)!);
-    }
+    results.push(...(await Promise.all(this.#results)).flat());
+    this.#options.signal?.throwIfAborted();
     this.#options.progress?.({ type: "done", id: "objects", transferred: this.#done });
-    return [{ ...EMPTY_RESULT, warnings: this.#warnings }, ...results];
+    return results.sort((a, b) => a.index - b.index);
+  }
+
+  /** Files and directories directly below `objects/` that do not belong there. */
+  get warnings(): readonly string[] {
+    return this.#warnings;
   }
 
   /** Ends the workers. */
   async close(): Promise<void> {
+    this.#stop();
+    this.#options.signal?.removeEventListener("abort", this.#stop);
     await Promise.allSettled(this.#results);
     await this.#pool.close();
   }
 }
-
-const EMPTY_RESULT: ObjectCheckResult = {
-  checked: 0,
-  corrupted: 0,
-  errors: [],
-  damaged: [],
-  warnings: [],
-  bytes: 0,
-};
 
 function mergeObjects(
   report: FsckReport,

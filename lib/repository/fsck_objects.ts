@@ -15,7 +15,7 @@ import { type FsckKind, reasonOf } from "./fsck_report.ts";
 import { objectNameFault } from "./objects.ts";
 import { ObjectDirectory, TMP_OBJECT_PREFIX } from "./object_write.ts";
 
-/** A part of the work, as sent to a worker. */
+/** The work, as every thread that takes part in it sees it. */
 export interface ObjectCheckTask {
   /** Descriptor number of `objects/`. */
   readonly dir: number;
@@ -25,10 +25,14 @@ export interface ObjectCheckTask {
   readonly secure: boolean;
   /** Subdirectories to check. */
   readonly prefixes: readonly string[];
+  /** Index of the next subdirectory that nobody has taken; past the end stops everybody. */
+  readonly cursor: SharedArrayBuffer;
 }
 
-/** What was found in a part. */
+/** What was found in a subdirectory. */
 export interface ObjectCheckResult {
+  /** Its index among the prefixes, which is their order in the report. */
+  index: number;
   /** Files looked at. */
   checked: number;
   /** Files with an error. */
@@ -39,23 +43,32 @@ export interface ObjectCheckResult {
   damaged: ObjectId[];
   /** Left-overs. */
   warnings: string[];
-  /** Bytes hashed. */
-  bytes: number;
 }
 
-/** Checks all objects in some subdirectories. */
-export function checkObjects(task: ObjectCheckTask): ObjectCheckResult {
-  const result: ObjectCheckResult = {
-    checked: 0,
-    corrupted: 0,
-    errors: [],
-    damaged: [],
-    warnings: [],
-    bytes: 0,
-  };
+/**
+ * Checks the objects in subdirectories until all are taken. Threads share the work by a counter in
+ * shared memory: none of them has to wait until another one has time for its messages.
+ */
+export function* checkObjects(
+  task: ObjectCheckTask,
+): Generator<ObjectCheckResult, void, undefined> {
   const hashing = new ObjectDirectory(task);
-  for (const prefix of task.prefixes) checkSubdirectory(task, { prefix, hashing, result });
-  return result;
+  const cursor = new Int32Array(task.cursor);
+  for (;;) {
+    const index = Atomics.add(cursor, 0, 1);
+    const prefix = task.prefixes[index];
+    if (prefix === undefined) return;
+    const result: ObjectCheckResult = {
+      index,
+      checked: 0,
+      corrupted: 0,
+      errors: [],
+      damaged: [],
+      warnings: [],
+    };
+    checkSubdirectory(task, { prefix, hashing, result });
+    yield result;
+  }
 }
 
 function checkSubdirectory(
