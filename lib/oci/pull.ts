@@ -40,6 +40,7 @@ import {
   parseImageReference,
   parseLayoutReference,
 } from "./reference.ts";
+import { relinkDocuments, type StoredStream } from "./relink.ts";
 import { type SelectedManifest, selectManifest } from "./select.ts";
 import { configStream, layerStream, manifestStream, tagImage, tagRef } from "./tags.ts";
 
@@ -388,14 +389,30 @@ class Pull {
     writer.addNamedRef(`config:${configDigest}`, config);
     for (const { id, object } of layers) writer.addNamedRef(id.toString(), object);
     const manifestObject = repository.objects.write(writer.finish()).id;
+    const streams: StoredStream[] = layers.map(({ id, object }) => ({
+      name: layerStream(id),
+      object,
+    }));
+    streams.push({ name: configStream(configDigest), object: config });
+    streams.push({ name: manifestStream(descriptor.digest), object: manifestObject });
+    streams.push(...this.#relink(streams));
     repository.sync();
     for (const id of content.images.values()) repository.linkImage(id);
-    for (const { id, object } of layers) repository.linkStream(layerStream(id), object);
-    repository.linkStream(configStream(configDigest), config);
-    repository.linkStream(manifestStream(descriptor.digest), manifestObject);
+    for (const { name, object } of streams) repository.linkStream(name, object);
     this.#recordSubject();
     tagImage(repository, descriptor.digest, this.#options.tag);
     return this.#result(manifestObject, content.images.get(repository.formats[0]!));
+  }
+
+  /** Other images share layers and configs with this one; they go along when those change. */
+  #relink(streams: readonly StoredStream[]): StoredStream[] {
+    const replaced = new Map<ObjectId, ObjectId>();
+    for (const { name, object } of streams) {
+      const before = this.#repository.streamObject(name);
+      if (before !== undefined && before !== object) replaced.set(before, object);
+    }
+    const except = new Set(streams.map(({ name }) => name));
+    return relinkDocuments(this.#repository, replaced, { except });
   }
 
   /** Makes the manifest known to the one that it is about. */

@@ -7,8 +7,18 @@ import {
   objectPath,
   withContext,
 } from "../base/mod.ts";
-import { ErrnoError, errnoText, flock, isErrno, readDir, statAt, unlinkAt } from "../../ffi/mod.ts";
+import {
+  ErrnoError,
+  errnoText,
+  flock,
+  isErrno,
+  preadFull,
+  readDir,
+  statAt,
+  unlinkAt,
+} from "../../ffi/mod.ts";
 import { listObjects } from "../erofs/mod.ts";
+import { isSplitstream, SPLITSTREAM_HEAD_SIZE } from "../splitstream/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
 import { entryObject, listEntries } from "./entries.ts";
 import { readImage } from "./images.ts";
@@ -285,8 +295,21 @@ class Marker {
         if (!objectIsThere(this.#state, target)) {
           this.#warnings.push(`object ${target}, named by stream object ${id}, is missing`);
         } else if (images.has(target) || this.#imageObjects.has(target)) this.#markImage(target);
-        else if (this.#streamObjects.has(target)) pending.push(target);
+        else if (this.#streamObjects.has(target) || isStream(this.#state, target)) {
+          pending.push(target);
+        }
       }
     }
   }
+}
+
+/**
+ * Whether an object is a splitstream. A stream that got another object since it was referred to has
+ * no name any more; what it needs is needed all the same.
+ */
+function isStream(state: RepositoryState, id: ObjectId): boolean {
+  const { fd } = state.objects.open(id);
+  using _fd = fd;
+  const head = new Uint8Array(4096).subarray(0, SPLITSTREAM_HEAD_SIZE);
+  return isSplitstream(head.subarray(0, preadFull(fd, head, 0)));
 }

@@ -25,9 +25,11 @@
 export { CONTENT_TYPE } from "./layout.ts";
 export { SplitstreamWriter, type SplitstreamWriterOptions } from "./write.ts";
 export {
+  isSplitstream,
   openSplitstream,
   type OpenSplitstreamOptions,
   RefTable,
   type Splitstream,
+  SPLITSTREAM_HEAD_SIZE,
   type SplitstreamChunk,
 } from "./read.ts";

@@ -89,6 +89,14 @@ function rangeAt(file: Uint8Array, at: number): Uint8Array {
   return file.subarray(Number(start), Number(end));
 }
 
+/** Bytes of a file that {@linkcode isSplitstream} looks at. */
+export const SPLITSTREAM_HEAD_SIZE: number = OLD_HEADER.magic[0] + MAGIC_BYTES;
+
+/** Whether a file that starts with these bytes is a splitstream, of either header. */
+export function isSplitstream(head: Uint8Array): boolean {
+  return hasMagic(head, HEADER.magic[0]) || hasMagic(head, OLD_HEADER.magic[0]);
+}
+
 function hasMagic(file: Uint8Array, at: number): boolean {
   return toByteString(file.subarray(at, at + MAGIC_BYTES)) === MAGIC;
 }

@@ -365,6 +365,95 @@ Deno.test("referrers go when their subject has gone", async () => {
   assert.deepEqual(referrers(), [manifestDigest.toString()]);
 });
 
+/** An artifact of one blob, with the empty config that all such artifacts share. */
+function makeArtifact(path: string, text: string): string {
+  const maker = new LayoutMaker(path);
+  const config = maker.blob("{}", TYPE.empty);
+  const layers = [maker.blob(text, "text/plain")];
+  return maker.index([maker.json({ schemaVersion: 2, config, layers }, TYPE.manifest)]);
+}
+
+/** Asserts that every stream refers only to objects that names lead to: collectors need that. */
+function assertNoNameless(repository: Repository): void {
+  const known = new Set<string>(
+    repository.listStreams().map((name) => repository.streamObject(name)!),
+  );
+  for (const line of names(repository)) known.add(/^images\/(\w+) /.exec(line)?.[1] ?? "");
+  for (const name of repository.listStreams()) {
+    for (const id of repository.openStream(name).streamRefs) assert.ok(known.has(id), name);
+  }
+}
+
+Deno.test("images that share a config or layers survive each other", async (t) => {
+  using dir = new TempDir();
+  await t.step("artifacts with the empty config", async () => {
+    using repository = newRepository(dir.join("artifacts"));
+    for (const name of ["one", "two", "three"]) {
+      await pull(repository, makeArtifact(dir.join(name), name), { name });
+      assertNoNameless(repository);
+    }
+    untagImage(repository, "three");
+    untagImage(repository, "one");
+    repository.gc();
+    assertNoNameless(repository);
+    assert.deepEqual((await checkImages(repository, { deep: true })).errors, []);
+    assert.equal(openImageRef(repository, "two").configStream.bytes.length, 2);
+  });
+  await t.step("images with one config in two packings and formats", async () => {
+    newRepository(dir.join("packings"))[Symbol.dispose]();
+    const sources = (["gzip", "zstd"] as const).map((packing) =>
+      makeImage(dir.join(packing), { layers: LAYERS, packing })
+    );
+    const digests = new Set<string>();
+    for (const [i, erofsVersion] of ([1, 2] as const).entries()) {
+      using repository = Repository.open(dir.join("packings"), { erofsVersion });
+      const result = await pull(repository, sources[i]!, { name: `t${i}` });
+      digests.add(result.manifestDigest.toString());
+      assertNoNameless(repository);
+    }
+    assert.equal(digests.size, 2);
+    using repository = Repository.open(dir.join("packings"));
+    untagImage(repository, "t1");
+    repository.gc();
+    assert.deepEqual((await checkImages(repository, { deep: true })).errors, []);
+    // What the other pull added is known to this image too.
+    const { refs } = openImageRef(repository, "t0").configStream;
+    for (const version of [1, 2] as const) {
+      assert.ok(repository.hasImage(linkedImage(refs, version)!));
+    }
+  });
+  await t.step("a layer that gets another stream object", async () => {
+    using repository = newRepository(dir.join("layers"));
+    const one = makeImage(dir.join("first"), { layers: LAYERS });
+    const two = makeImage(dir.join("second"), { layers: [LAYERS[0]!] });
+    await pull(repository, one, { name: "one" });
+    await pull(repository, two, { name: "two" });
+    // The same layer in a stream that is put together differently, as another program might.
+    const id = openImageRef(repository, "two").layerIds[0]!;
+    const before = repository.streamObject(`oci-layer-${id}`)!;
+    const inline = repository.newStream(repository.openStream(`oci-layer-${id}`).contentType);
+    inline.addInline(LAYERS[0]!);
+    repository.writeStream(`oci-layer-${id}`, inline.finish());
+    inline[Symbol.dispose]();
+    assert.notEqual(repository.streamObject(`oci-layer-${id}`), before);
+    await pull(repository, two, { name: "two", repair: true });
+    await pull(repository, one, { name: "one" });
+    assertNoNameless(repository);
+    repository.gc();
+    assert.deepEqual((await checkImages(repository, { deep: true })).errors, []);
+  });
+});
+
+Deno.test("gc() keeps what streams need that have lost their name", async () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("repo"));
+  const { configDigest } = await pull(repository, makeArtifact(dir.join("one"), "one"));
+  // Now the manifest's config has no name, as after another program stored a second artifact.
+  Deno.removeSync(`${repository.path}/streams/oci-config-${configDigest}`);
+  repository.gc();
+  assert.deepEqual((await checkImages(repository)).errors, []);
+});
+
 Deno.test("pullImage() gives up when asked", async (t) => {
   using dir = new TempDir();
   const big = filesLayer({ big: new Uint8Array(20_000_000) });
