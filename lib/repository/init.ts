@@ -167,12 +167,13 @@ function removeTree(dir: Fd, name: string): void {
 
 /** Makes the directory (0700) with its parents; true when it was not there. */
 function makeDirectories(path: string): boolean {
-  const parts = path.split("/");
-  for (let i = 1; i < parts.length; i++) {
-    const parent = parts.slice(0, i).join("/");
-    if (parent !== "" && statAt(AT_FDCWD, parent) === undefined) mkdirAt(AT_FDCWD, parent, 0o777);
+  const bare = path.replace(/\/+$/, "");
+  if (bare === "") return false;
+  for (let end = bare.indexOf("/", 1); end > 0; end = bare.indexOf("/", end + 1)) {
+    const parent = bare.slice(0, end);
+    if (statAt(AT_FDCWD, parent) === undefined) mkdirAt(AT_FDCWD, parent, 0o777);
   }
-  return mkdirAt(AT_FDCWD, path.replace(/\/+$/, "") || "/", 0o700);
+  return mkdirAt(AT_FDCWD, bare, 0o700);
 }
 
 /**

@@ -3,6 +3,7 @@ import {
   type Fd,
   isErrno,
   mkdirAt,
+  type PathArg,
   readlinkAt,
   renameAt,
   symlinkAt,
@@ -67,7 +68,7 @@ export function placeLink(root: Fd, link: string, target: string): boolean {
 }
 
 /** Text of a symbolic link; `undefined` when it is missing or no link. */
-export function readLinkText(root: Fd, path: string): string | undefined {
+export function readLinkText(root: Fd, path: PathArg): string | undefined {
   try {
     const bytes = readlinkAt(root, path);
     return bytes === undefined ? undefined : new TextDecoder().decode(bytes);

@@ -1,11 +1,12 @@
 /** References: names below `images/refs` and `streams/refs` (spec: repository 2). */
-import { NotFoundError } from "../base/mod.ts";
+import { type ByteString, fromByteString, NotFoundError } from "../base/mod.ts";
 import {
   DT,
   type Fd,
   isErrno,
   lstatAt,
   openDir,
+  type PathArg,
   readDir,
   S_IF,
   statAt,
@@ -42,32 +43,37 @@ export const UNREADABLE_DIRECTORY = "Directory";
 /**
  * Everything below `<category>/refs`, sorted by path: references and strays. A directory so deep
  * that its path is too long for the kernel is a stray of type {@linkcode UNREADABLE_DIRECTORY}.
+ * Names that are not UTF-8 are found too, since collectors must not miss any; they are then not
+ * shown as they are.
  */
 export function walkRefs(root: Fd, category: Category): (Ref | StrayEntry)[] {
   const out: (Ref | StrayEntry)[] = [];
-  const pending: string[] = [""];
+  const pending: ByteString[] = [""];
+  const base = `${category}/refs`;
   for (let prefix = pending.pop(); prefix !== undefined; prefix = pending.pop()) {
-    const base = `${category}/refs${prefix === "" ? "" : "/" + prefix}`;
+    const directory = fromByteString(`${base}${prefix === "" ? "" : "/" + prefix}`);
     let entries;
     try {
-      using fd = openDir(root, base);
+      using fd = openDir(root, directory);
       entries = readDir(fd);
     } catch (error) {
       if (isErrno(error, "ENOENT")) continue;
       if (!isErrno(error, "ENOTDIR", "ENAMETOOLONG")) throw error;
-      const kind = isErrno(error, "ENAMETOOLONG") ? DT.DIR : typeOf(root, base);
-      out.push({ path: base, fileType: FILE_TYPES[kind] ?? "Unknown" });
+      const kind = isErrno(error, "ENAMETOOLONG") ? DT.DIR : typeOf(root, directory);
+      const path = `${base}${prefix === "" ? "" : "/" + nameText(prefix)}`;
+      out.push({ path, fileType: FILE_TYPES[kind] ?? "Unknown" });
       continue;
     }
-    for (const { name: raw, type } of entries) {
-      const name = prefix === "" ? nameText(raw) : `${prefix}/${nameText(raw)}`;
-      const path = `${category}/refs/${name}`;
-      const kind = type === DT.UNKNOWN ? typeOf(root, path) : type;
-      if (kind === DT.DIR) pending.push(name);
+    for (const { name: last, type } of entries) {
+      const raw: ByteString = prefix === "" ? last : `${prefix}/${last}`;
+      const place = fromByteString(`${base}/${raw}`);
+      const name = nameText(raw);
+      const kind = type === DT.UNKNOWN ? typeOf(root, place) : type;
+      if (kind === DT.DIR) pending.push(raw);
       else if (kind === DT.LNK) {
-        const text = readLinkText(root, path) ?? "";
+        const text = readLinkText(root, place) ?? "";
         out.push({ name, entry: text.slice(text.lastIndexOf("/") + 1), text });
-      } else out.push({ path, fileType: FILE_TYPES[kind] ?? "Unknown" });
+      } else out.push({ path: `${base}/${name}`, fileType: FILE_TYPES[kind] ?? "Unknown" });
     }
   }
   const key = (item: Ref | StrayEntry) => "name" in item ? item.name : item.path;
@@ -85,7 +91,7 @@ export const FILE_TYPES: Readonly<Record<number, string>> = {
   [DT.BLK]: "BlockDevice",
 };
 
-function typeOf(root: Fd, path: string): number {
+function typeOf(root: Fd, path: PathArg): number {
   const stat = lstatAt(root, path);
   if (stat === undefined) return DT.UNKNOWN;
   // The directory entry types are the mode's type bits, moved down (IFTODT of dirent.h).

@@ -209,6 +209,38 @@ Deno.test("a reference at any depth that can be opened keeps its image", async (
   assert.equal(repository.resolveRef("images", deep), IMAGE);
 });
 
+Deno.test("references whose names are not UTF-8 keep what they lead to", async () => {
+  using dir = new TempDir();
+  const repo = await unpackRepository("oci256", dir);
+  const [entry] = Deno.readLinkSync(`${repo}/${TAG}`).split("/").slice(-1);
+  Deno.removeSync(`${repo}/${TAG}`);
+  const make = [
+    `ln -s ../${entry} $'latin1-\\xe4'`,
+    `mkdir $'folder-\\xe4' && ln -s ../../${entry} $'folder-\\xe4/ref'`,
+  ];
+  const expected = counts(await garbageOf("oci256"));
+  for (const command of make) {
+    const { success } = new Deno.Command("bash", {
+      args: ["-c", command],
+      cwd: `${repo}/streams/refs`,
+    }).outputSync();
+    assert.ok(success, command);
+    using repository = Repository.open(repo);
+    const result = repository.gc();
+    assert.deepEqual(counts(result), command === make[0] ? expected : [0, 0, 0], command);
+    assert.deepEqual(result.warnings, []);
+    new Deno.Command("bash", { args: ["-c", "rm -f latin1-*"], cwd: `${repo}/streams/refs` })
+      .outputSync();
+  }
+});
+
+/** What is garbage in a fixture as it is. */
+async function garbageOf(name: string): Promise<GcResult> {
+  using dir = new TempDir();
+  using repository = Repository.open(await unpackRepository(name, dir));
+  return repository.gc({ dryRun: true });
+}
+
 Deno.test("all that a stream names is kept: unnamed references, replaced names, images inside", () => {
   using dir = new TempDir();
   initRepository(dir.join("r"), { insecure: true, algorithm: ALGORITHMS.sha256 });

@@ -77,6 +77,14 @@ Deno.test("a new repository has meta.json and nothing else, and the modes of the
   }
 });
 
+Deno.test("slashes at the end of the path change nothing", () => {
+  using dir = new TempDir();
+  for (const [given, made] of [["plain/", "plain"], ["a//b///", "a/b"]] as const) {
+    assert.equal(initRepository(`${dir.path}/${given}`, { insecure: true }).outcome, "created");
+    assert.equal(Deno.statSync(dir.join(made)).mode! & 0o7777, 0o700);
+  }
+});
+
 Deno.test("umask 0 makes neither files nor directories writable for others, umask 077 holds", () => {
   for (const [umask, file, directory] of [[0, 0o644, 0o755], [0o077, 0o600, 0o700]] as const) {
     using dir = new TempDir();
