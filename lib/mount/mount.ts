@@ -76,7 +76,7 @@ export async function composeMount(options: ComposeOptions): Promise<Fd> {
     source: `composefs:${options.name}`,
     verity: options.verity,
     upper: upper !== undefined && work !== undefined ? { upper, work } : undefined,
-    attributes: (options.attributes ?? 0) + (options.readWrite ? 0 : MOUNT_ATTR.RDONLY),
+    attributes: (options.attributes ?? 0) | (options.readWrite ? 0 : MOUNT_ATTR.RDONLY),
   };
   const methods = options.methods ?? METHODS;
   for (let i = 0;; i++) {

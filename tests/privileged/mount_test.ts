@@ -10,7 +10,7 @@ import {
   runMountCommand,
   unmount,
 } from "../../lib/mount/mod.ts";
-import { isErrno, MountError, O, openPath, systemHash } from "../../ffi/mod.ts";
+import { isErrno, MOUNT_ATTR, MountError, O, openPath, systemHash } from "../../ffi/mod.ts";
 import { scanDirectory } from "../../lib/scan/mod.ts";
 import { loadNative } from "../helpers/native.ts";
 import { needFileSystem, needRoot, testWith } from "../helpers/needs.ts";
@@ -176,6 +176,17 @@ testWith({
       }
     }
     await assertNoTraces();
+  },
+});
+
+testWith({
+  name: "mountComposefs() takes attributes that it would set itself",
+  needs: NEEDS,
+  fn: async () => {
+    using prepared = await new Prepared("disk").make(1);
+    await prepared.mount({ attributes: MOUNT_ATTR.RDONLY | MOUNT_ATTR.NODEV });
+    assert.match(prepared.info(), / ro,nodev,relatime /);
+    unmount(prepared.path);
   },
 });
 
