@@ -55,7 +55,11 @@ const configSchema = v.object({
   rootfs: v.object({ type: v.nullish(v.string()), diff_ids: v.nullish(v.array(digestSchema)) }),
 });
 
+/** Digests become parts of file names; this leaves room for what stands before them. */
+const MAX_DIGEST = 200;
+
 function isDigest(text: string): boolean {
+  if (text.length > MAX_DIGEST) return false;
   try {
     Digest.parse(text);
     return true;

@@ -3,6 +3,7 @@ import {
   ComposefsError,
   Digest,
   FormatError,
+  InvalidNameError,
   NotFoundError,
   type ObjectId,
   UnsupportedError,
@@ -236,6 +237,16 @@ function parseDigest(text: string): Digest | undefined {
   }
 }
 
+function hasManifest(repository: Repository, digest: Digest): boolean {
+  try {
+    return repository.streamObject(manifestStream(digest)) !== undefined;
+  } catch (error) {
+    // A digest of an unknown kind that is too long for a name: there can be no such stream.
+    if (error instanceof InvalidNameError) return false;
+    throw error;
+  }
+}
+
 /** Makes the link from a subject to an artifact that refers to it. */
 export function recordReferrer(repository: Repository, artifact: Digest, subject: Digest): void {
   const entry = manifestStream(artifact);
@@ -252,7 +263,8 @@ export function pruneReferrers(repository: Repository): void {
     const match = /^oci-referrers\/([^/]+)\/[^/]+$/.exec(ref.name);
     if (match === null) continue;
     const subject = match[1]!;
-    if (repository.streamObject(`oci-manifest-${subject}`) !== undefined) continue;
+    const digest = parseDigest(subject);
+    if (digest !== undefined && hasManifest(repository, digest)) continue;
     repository.removeRef("streams", ref.name);
     gone.add(subject);
   }

@@ -288,6 +288,7 @@ const BAD_DOCUMENTS: {
     ["md5:d41d8cd98f00b204e9800998ecf8427e", /unknown algorithm$/],
     [`sha384:${"0".repeat(96)}`, /unknown algorithm$/],
     ["..:x", /field manifests\.0\.digest/],
+    [`x:${"y".repeat(199)}`, /field manifests\.0\.digest/],
     ["x:..", /field manifests\.0\.digest/],
   ].map(([digest, message]) => ({
     name: `digest ${digest}`,

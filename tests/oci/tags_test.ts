@@ -7,6 +7,7 @@ import {
   parseImageReference,
   parseLayoutReference,
   parsePlatform,
+  pruneReferrers,
   resolveReference,
   resolveTag,
   tagImage,
@@ -220,4 +221,17 @@ Deno.test("parsePlatform() takes os/architecture[/variant]", () => {
   for (const text of ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/am d64", "linux/arm/"]) {
     assert.throws(() => parsePlatform(text), InvalidNameError, text);
   }
+});
+
+Deno.test("referrers of what can have no name do not stop a collection", () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("repo"));
+  using writer = repository.newStream(1n);
+  const entry = `oci-manifest-sha256:${"a".repeat(64)}`;
+  repository.writeStream(entry, writer.finish());
+  for (const subject of [`x:${"y".repeat(250)}`, "no digest"]) {
+    repository.setRef("streams", `oci-referrers/${subject}/sha256:${"a".repeat(64)}`, { entry });
+  }
+  repository.gc({ prepare: () => pruneReferrers(repository) });
+  assert.deepEqual(repository.listRefs("streams"), []);
 });
