@@ -1,4 +1,4 @@
-import { ComposefsError, type ObjectId, Pool, type ProgressSink } from "../base/mod.ts";
+import { type ComposefsError, type ObjectId, Pool, type ProgressSink } from "../base/mod.ts";
 import { Batch, type BatchTask, storeBatch } from "./batch.ts";
 import {
   type ImportedLayer,
