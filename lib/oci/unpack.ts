@@ -35,7 +35,7 @@ export function unpack(
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
   compression: Compression,
 ): AsyncIterable<Uint8Array> {
-  if (compression === "gzip") return through(createGunzip({ chunkSize: PIECE }), pieces, "gzip");
+  if (compression === "gzip") return unpackGzip(pieces);
   if (compression === "zstd") return unpackZstd(pieces);
   return plain(pieces);
 }
@@ -46,24 +46,25 @@ async function* plain(
   yield* pieces;
 }
 
-/** Sends pieces through a zlib stream: step by step where the runtime allows, else as a stream. */
-function through(
-  stream: Transform,
+async function* unpackGzip(
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  format: string,
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  const steps = SyncZlib.open(stream, format);
-  return steps === undefined ? piped(stream, pieces, format) : stepped(steps, pieces, format);
+  const stream = createGunzip({ chunkSize: PIECE });
+  using steps = SyncZlib.open(stream, "gzip");
+  if (steps === undefined) return yield* piped(stream, pieces, "gzip");
+  const output = new Uint8Array(PIECE);
+  yield* stepped(steps, pieces, { format: "gzip", output });
+  // Tells a truncated stream.
+  steps.step(constants.Z_FINISH, new Uint8Array(0), 0, output);
 }
 
 /** One output buffer for everything: fresh ones cost page faults and collections. */
 async function* stepped(
   steps: SyncZlib,
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
-  format: string,
+  options: { format: string; output: Uint8Array },
 ): AsyncGenerator<Uint8Array, void, undefined> {
-  using _steps = steps;
-  const output = new Uint8Array(PIECE);
+  const { format, output } = options;
   for await (const piece of pieces) {
     for (let at = 0;;) {
       const made = steps.step(constants.Z_NO_FLUSH, piece, at, output);
@@ -77,8 +78,6 @@ async function* stepped(
       }
     }
   }
-  // Tells a truncated gzip stream; zstd frames are known to be whole.
-  if (format === "gzip") steps.step(constants.Z_FINISH, new Uint8Array(0), 0, output);
 }
 
 /** The way of runtimes whose streams cannot be stepped. */
@@ -165,21 +164,24 @@ class Cursor {
   }
 }
 
+/** Unpacks all frames, which may be tiny and many, with one decompressor. */
 async function* unpackZstd(
   pieces: Iterable<Uint8Array> | AsyncIterable<Uint8Array>,
 ): AsyncGenerator<Uint8Array, void, undefined> {
   const cursor = new Cursor(pieces);
+  const params = { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
+  const newStream = () => createZstdDecompress({ chunkSize: PIECE, params });
+  using steps = SyncZlib.open(newStream(), "zstd");
+  const output = new Uint8Array(PIECE);
   try {
     for (;;) {
       const head = await cursor.peek(ZSTD_MAX_HEADER);
       if (head.length === 0) return;
       const { skip, length } = zstdFrameHeader(head);
-      if (skip === undefined) {
-        const params = { [constants.ZSTD_d_windowLogMax]: MAX_WINDOW_LOG };
-        yield* through(createZstdDecompress({ chunkSize: PIECE, params }), frame(cursor), "zstd");
-        continue;
-      }
-      for (let left = length + skip; left > 0;) left -= (await cursor.take(left)).length;
+      if (skip !== undefined) {
+        for (let left = length + skip; left > 0;) left -= (await cursor.take(left)).length;
+      } else if (steps === undefined) yield* piped(newStream(), frame(cursor), "zstd");
+      else yield* stepped(steps, frame(cursor), { format: "zstd", output });
     }
   } catch (error) {
     throw error instanceof FormatError ? error : withContext("Cannot unpack zstd data", error);
