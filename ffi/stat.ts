@@ -39,8 +39,8 @@ export const S_IF = {
   IFO: 0o010000,
 } as const;
 
-const buffer = addressable(STATX_SIZE);
-const view = new DataView(buffer.buffer, buffer.byteOffset, STATX_SIZE);
+const buffer: Uint8Array<ArrayBuffer> = addressable(STATX_SIZE);
+const view: DataView<ArrayBuffer> = new DataView(buffer.buffer, buffer.byteOffset, STATX_SIZE);
 
 /** Metadata of a file. */
 export class FileStat {
@@ -124,55 +124,68 @@ export function fstat(fd: Fd | number): FileStat {
   return new FileStat();
 }
 
+/** Metadata that {@linkcode statInto} got, in the scratch buffer of the thread. */
+export interface LastStat {
+  /** Type and permission bits. */
+  readonly mode: number;
+  /** Owner. */
+  readonly uid: number;
+  /** Group. */
+  readonly gid: number;
+  /** Size in bytes. */
+  readonly size: number;
+  /** Inode number: a `number` where that is exact, else a `bigint`; fit as a `Map` key. */
+  readonly ino: number | bigint;
+  /** Device of the file system, as `major * 2^32 + minor`. */
+  readonly dev: number;
+  /** Device number of a device node in the kernel's 32-bit form. */
+  readonly rdev: number;
+  /** Modification time, seconds. */
+  readonly mtimeSec: bigint;
+  /** Modification time, nanoseconds. */
+  readonly mtimeNsec: number;
+}
+
 /**
  * The last result of {@linkcode statInto}, read in place: scanning a tree makes no object per file.
  * One a thread; valid until the next call of any function of this module.
  */
-export const lastStat = {
-  /** Type and permission bits. */
+export const lastStat: LastStat = {
   get mode(): number {
     return view.getUint16(STATX.mode[0], true);
   },
-  /** Owner. */
   get uid(): number {
     return view.getUint32(STATX.uid[0], true);
   },
-  /** Group. */
   get gid(): number {
     return view.getUint32(STATX.gid[0], true);
   },
-  /** Size in bytes. */
   get size(): number {
     return view.getUint32(STATX.size[0], true) + view.getUint32(STATX.size[0] + 4, true) * 2 ** 32;
   },
-  /** Inode number: a `number` where that is exact, else a `bigint`; fit as a `Map` key. */
   get ino(): number | bigint {
     const high = view.getUint32(STATX.ino[0] + 4, true);
     return high < 2 ** 21
       ? view.getUint32(STATX.ino[0], true) + high * 2 ** 32
       : view.getBigUint64(STATX.ino[0], true);
   },
-  /** Device of the file system, as `major * 2^32 + minor`. */
   get dev(): number {
     return view.getUint32(STATX.devMajor[0], true) * 2 ** 32 +
       view.getUint32(STATX.devMinor[0], true);
   },
-  /** Device number of a device node in the kernel's 32-bit form. */
   get rdev(): number {
     return encodeDevice(
       view.getUint32(STATX.rdevMajor[0], true),
       view.getUint32(STATX.rdevMinor[0], true),
     );
   },
-  /** Modification time, seconds. */
   get mtimeSec(): bigint {
     return view.getBigInt64(STATX.mtimeSec[0], true);
   },
-  /** Modification time, nanoseconds. */
   get mtimeNsec(): number {
     return view.getUint32(STATX.mtimeNsec[0], true);
   },
-} as const;
+};
 
 /** A device number in the kernel's 32-bit form: new_encode_dev() of linux/kdev_t.h. */
 export function encodeDevice(major: number, minor: number): number {
