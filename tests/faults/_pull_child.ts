@@ -1,5 +1,6 @@
 /**
- * A process that pulls an image, for tests that kill it: says `ready` when everything is loaded.
+ * A process that pulls an image, for tests that kill it: says `ready` when everything is loaded and
+ * `done` when the image is there.
  * Arguments: repository, image, tag.
  */
 import { pullImage } from "../../lib/oci/mod.ts";
@@ -9,3 +10,4 @@ const [path, image, tag] = Deno.args as [string, string, string];
 Deno.stdout.writeSync(new TextEncoder().encode("ready\n"));
 using repository = Repository.open(path);
 await pullImage(repository, image, { name: tag });
+Deno.stdout.writeSync(new TextEncoder().encode("done\n"));

@@ -267,6 +267,28 @@ Deno.test("all that a stream names is kept: unnamed references, replaced names, 
   assert.deepEqual(repository.listStreams(), ["inner"]);
 });
 
+Deno.test("what a stream needs is kept although its name leads to another object by now", () => {
+  using dir = new TempDir();
+  initRepository(dir.join("r"), { insecure: true, algorithm: ALGORITHMS.sha256 });
+  using repository = Repository.open(dir.join("r"));
+  const write = (name: string, fill: number) => {
+    using writer = repository.newStream(1n);
+    writer.addExternal(repository.objects.write(new Uint8Array(200).fill(fill)).id, 200);
+    return repository.writeStream(name, writer.finish());
+  };
+  const first = write("inner", 1);
+  using writer = repository.newStream(1n);
+  writer.addNamedRef("x", first);
+  repository.writeStream("outer", writer.finish(), { ref: "tag" });
+  assert.notEqual(write("inner", 2), first);
+  // The second one is garbage, the first one is not, and neither is what it needs.
+  assert.deepEqual(counts(repository.gc()), [2, 0, 1]);
+  assert.equal(repository.objects.size(first) !== undefined, true);
+  for (const id of repository.openStreamObject(first).objectRefs) {
+    assert.equal(repository.objects.size(id), 200);
+  }
+});
+
 Deno.test("objects inside an image that a stream names are kept", async () => {
   using dir = new TempDir();
   const repo = await unpackRepository("img256", dir);

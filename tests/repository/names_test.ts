@@ -9,7 +9,7 @@ import {
 } from "../../lib/repository/mod.ts";
 import { relativeLink } from "../../lib/repository/links.ts";
 import { TempDir } from "../helpers/temp.ts";
-import { listTree, unpackRepository } from "./_fixtures.ts";
+import { listTree, readFixture, unpackRepository } from "./_fixtures.ts";
 
 Deno.test("relativeLink() makes the reference's link texts", async (t) => {
   const cases = [
@@ -72,6 +72,48 @@ Deno.test("checkRefName() refuses what could escape or confuse", async (t) => {
     "ü",
   ];
   for (const name of good) await t.step(name.slice(0, 20), () => checkRefName(name));
+});
+
+/** What ours does with the names of the reference's transcript. */
+const ODD_NAMES: Record<string, "stored" | "refused" | "conflict"> = {
+  "": "refused",
+  "/abs": "refused",
+  "../esc": "refused",
+  "a/../b": "refused",
+  "a//b": "refused",
+  "tr/": "refused",
+  ".": "refused",
+  "..": "refused",
+  "@x": "stored",
+  "sp ace": "stored",
+  "flat/sub": "conflict",
+  "-x": "stored",
+};
+
+Deno.test("odd names that the reference takes are stored as they are, or refused", async (t) => {
+  const transcript = readFixture("cli/ref-names-reference-behaviour.txt");
+  const names = [...transcript.matchAll(/^# name=\[(.*)\]$/gm)].map((match) => match[1]!);
+  assert.deepEqual(names, Object.keys(ODD_NAMES));
+  using dir = new TempDir();
+  using repository = Repository.open(await unpackRepository("img256", dir));
+  const entry = repository.findImage("flat");
+  for (const name of names) {
+    await t.step(`[${name}]`, () => {
+      const before = listTree(dir.path);
+      const set = () => repository.setRef("images", name, { entry });
+      if (ODD_NAMES[name] !== "stored") {
+        assert.throws(set, ODD_NAMES[name] === "refused" ? InvalidNameError : ConflictError);
+        assert.deepEqual(listTree(dir.path), before);
+        return;
+      }
+      set();
+      // The same link as the reference's.
+      const line = `./images/refs/${name} -> ${
+        Deno.readLinkSync(`${repository.path}/images/refs/${name}`)
+      }`;
+      assert.ok(transcript.includes(`\n${line}\n`), line);
+    });
+  }
 });
 
 Deno.test("every way to a reference checks its name", () => {
