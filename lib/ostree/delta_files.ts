@@ -1,0 +1,62 @@
+/** Static deltas in local files (spec: ostree 7.1, 7.4). */
+import { dirname, join } from "node:path/posix";
+import { FormatError, withContext } from "../base/mod.ts";
+import { addressable, fstat, isErrno, O, openPath, preadFull } from "../../ffi/mod.ts";
+import type { DeltaParts } from "./delta_apply.ts";
+import type { DeltaPartEntry } from "./delta_superblock.ts";
+
+/** Largest file of a delta that is read, in bytes: inline parts make superblocks large. */
+const MAX_FILE = 1024 * 1024 * 1024;
+const S_IFDIR = 0o040000;
+const S_IFMT = 0o170000;
+
+/** A delta's files. */
+export interface LocalDelta {
+  /** The superblock's file, signed wrapper included. */
+  readonly bytes: Uint8Array;
+  /** Its parts beside it. */
+  readonly parts: DeltaParts;
+}
+
+/**
+ * Reads a delta: the file of a superblock, a delta in a single file, or a delta's directory.
+ *
+ * @throws {ErrnoError} when it is not there
+ * @throws {FormatError} when it is larger than 1 GiB
+ */
+export function readLocalDelta(path: string): LocalDelta {
+  try {
+    const file = isDirectory(path) ? join(path, "superblock") : path;
+    const bytes = readWhole(file, MAX_FILE);
+    return { bytes, parts: { read: (entry) => readPart(dirname(file), entry) } };
+  } catch (cause) {
+    throw withContext(`opening delta at ${path}`, cause);
+  }
+}
+
+function isDirectory(path: string): boolean {
+  using fd = openPath(path, { flags: O.PATH });
+  return (fstat(fd).mode & S_IFMT) === S_IFDIR;
+}
+
+// deno-lint-ignore require-await -- what it throws arrives as a rejection
+async function readPart(directory: string, entry: DeltaPartEntry): Promise<Uint8Array> {
+  const path = join(directory, String(entry.index));
+  try {
+    return readWhole(path, Math.min(entry.size, MAX_FILE));
+  } catch (cause) {
+    if (!isErrno(cause, "ENOENT")) throw cause;
+    throw withContext(`opening delta part ${path}`, cause);
+  }
+}
+
+function readWhole(path: string, limit: number): Uint8Array {
+  // O_NONBLOCK: a fifo in the place of a file must not make us wait for ever.
+  using fd = openPath(path, { flags: O.RDONLY | O.NONBLOCK });
+  const { size } = fstat(fd);
+  if (size > limit) {
+    throw new FormatError("ostree delta", `${path} has ${size} bytes, at most ${limit} expected`);
+  }
+  const bytes = addressable(size);
+  return bytes.subarray(0, preadFull(fd, bytes, 0));
+}

@@ -1,0 +1,240 @@
+/** Static deltas as a way to bring the objects of a commit together (spec: ostree 7.4). */
+import { ComposefsError, FormatError, NotFoundError } from "../base/mod.ts";
+import { type Fd, preadFull } from "../../ffi/mod.ts";
+import type { Repository } from "../repository/mod.ts";
+import type { Bases } from "./bases.ts";
+import type { Checksum } from "./checksum.ts";
+import type { CommitBuilder } from "./commit_builder.ts";
+import { fileEntry } from "./commit_tree.ts";
+import { ContentImporter } from "./content_import.ts";
+import { applyDelta, type DeltaParts } from "./delta_apply.ts";
+import { readLocalDelta } from "./delta_files.ts";
+import type { DeltaBase, DeltaFileSink, DeltaSink } from "./delta_machine.ts";
+import type { DeltaSource } from "./delta_patch.ts";
+import {
+  type DeltaSuperblock,
+  openDeltaEnvelope,
+  parseDeltaSuperblock,
+} from "./delta_superblock.ts";
+import type { MetadataEntries } from "./commit_object.ts";
+import type { FileHeader } from "./file_header.ts";
+import type { MetadataKind } from "./object_kind.ts";
+import {
+  type ArrivedCommit,
+  type DeltaResult,
+  type OstreePullOptions,
+  type OstreePullResult,
+  pullCommit,
+  type PullTask,
+} from "./pull.ts";
+import type { FileImport, OstreeSource, ResolvedRef } from "./source.ts";
+
+/** Content of stored commits, read by position. */
+class StoredContent implements DeltaSource {
+  readonly size: number;
+  readonly #content: Uint8Array | Fd;
+  readonly #checksum: Checksum;
+
+  constructor(checksum: Checksum, size: number, content: Uint8Array | Fd) {
+    this.#checksum = checksum;
+    this.size = size;
+    this.#content = content;
+  }
+
+  read(into: Uint8Array, position: number): void {
+    if (this.#content instanceof Uint8Array) {
+      into.set(this.#content.subarray(position, position + into.length));
+    } else if (preadFull(this.#content, into, position) !== into.length) {
+      throw new FormatError("ostree file", `Object of file ${this.#checksum} is cut off`);
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (!(this.#content instanceof Uint8Array)) this.#content.close();
+  }
+}
+
+/** The file objects of stored commits as what a delta builds upon. */
+class StoredBase implements DeltaBase {
+  readonly #repository: Repository;
+  readonly #bases: Bases;
+
+  constructor(repository: Repository, bases: Bases) {
+    this.#repository = repository;
+    this.#bases = bases;
+  }
+
+  open(checksum: Checksum): DeltaSource | undefined {
+    const entry = this.#bases.file(checksum);
+    if (entry === undefined) return undefined;
+    const { header, content, external } = fileEntry(checksum, entry);
+    if (external === undefined) return new StoredContent(checksum, header.size, content);
+    // What is made of it is checked, so its own digest need not be.
+    return new StoredContent(checksum, header.size, this.#repository.objects.open(external).fd);
+  }
+}
+
+/** Stores what a delta makes. */
+class StoringSink implements DeltaSink, Disposable {
+  readonly #builder: CommitBuilder;
+  readonly #importer: ContentImporter;
+
+  constructor({ repository, builder }: PullTask) {
+    const { objects, algorithm, secure } = repository;
+    this.#builder = builder;
+    this.#importer = new ContentImporter({
+      objects: { dir: objects.makeDirectory().number, algorithm, secure },
+    });
+  }
+
+  metadata(kind: MetadataKind, checksum: Checksum, bytes: Uint8Array): void {
+    this.#builder.addMetadata(kind, checksum, bytes.slice());
+  }
+
+  file(checksum: Checksum, header: FileHeader, content: Uint8Array): void {
+    this.#builder.addFile(this.#importer.bytes(checksum, header, content));
+  }
+
+  open(checksum: Checksum, header: FileHeader): DeltaFileSink {
+    const sink = this.#importer.sink(checksum, header);
+    return {
+      write: (bytes) => sink.write(bytes),
+      finish: () => this.#builder.addFile(sink.finish()),
+      [Symbol.dispose]: () => sink[Symbol.dispose](),
+    };
+  }
+
+  [Symbol.dispose](): void {
+    this.#importer[Symbol.dispose]();
+  }
+}
+
+/**
+ * Applies a delta to a pull: its objects are stored and known to the pull, which takes those that
+ * did not change from stored commits and fetches what is still missing.
+ *
+ * @throws {NotFoundError} when the commit that the delta starts from is not stored
+ * @throws {ComposefsError} as {@linkcode applyDelta}
+ */
+export async function applyDeltaToPull(
+  delta: DeltaSuperblock,
+  parts: DeltaParts,
+  options: { task: PullTask; signal?: AbortSignal },
+): Promise<DeltaResult> {
+  const { task, signal } = options;
+  if (delta.from !== undefined && !task.bases.add(delta.from)) throw noBase(delta.from);
+  using sink = new StoringSink(task);
+  const counts = await applyDelta(delta, {
+    parts,
+    base: new StoredBase(task.repository, task.bases),
+    sink,
+    ...(signal === undefined ? {} : { signal }),
+  });
+  return { metadata: counts.metadata + 1, files: counts.files, parts: delta.parts.length };
+}
+
+function noBase(from: Checksum): NotFoundError {
+  const message = `base commit ${from} not found in repository`;
+  return new NotFoundError("ostree commit", from, { message });
+}
+
+/** A delta as the only source of a commit: what it does not bring must be stored already. */
+class DeltaOnly implements OstreeSource {
+  readonly location: string;
+  readonly remote = false;
+  readonly #delta: DeltaSuperblock;
+
+  constructor(location: string, delta: DeltaSuperblock) {
+    this.location = location;
+    this.#delta = delta;
+  }
+
+  resolve(_reference: string): Promise<ResolvedRef> {
+    return Promise.resolve({ commit: this.#delta.to, ref: undefined });
+  }
+
+  checkCommit(_commit: Checksum): Promise<void> {
+    return Promise.resolve();
+  }
+
+  readMetadata(kind: MetadataKind, checksum: Checksum): Promise<Uint8Array> {
+    const { to, commitBytes } = this.#delta;
+    if (kind === "commit" && checksum === to) return Promise.resolve(commitBytes.slice());
+    return Promise.reject(this.#missing(kind, checksum));
+  }
+
+  readDetached(_commit: Checksum): Promise<Uint8Array | undefined> {
+    return Promise.resolve(this.#delta.detached?.slice());
+  }
+
+  importFiles(): FileImport {
+    return {
+      add: (checksum) => Promise.reject(this.#missing("file", checksum)),
+      drain: () => Promise.resolve(),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    };
+  }
+
+  #missing(kind: string, checksum: Checksum): NotFoundError {
+    const message = `delta incomplete: missing ${kind} ${checksum}`;
+    return new NotFoundError("object", checksum, { message });
+  }
+
+  [Symbol.dispose](): void {}
+}
+
+/** How a local delta is applied. */
+export interface ApplyLocalDeltaOptions
+  extends Pick<OstreePullOptions, "signal" | "progress" | "baseName"> {
+  /** Tag to make. */
+  tag?: string;
+  /** The commit that the delta must lead to. @default any */
+  commit?: Checksum;
+  /** Checks signatures over the superblock, when it is signed, and of the commit. */
+  verify?: (
+    commit: ArrivedCommit,
+    signed: { superblock: Uint8Array; signatures: MetadataEntries | undefined },
+  ) => void | Promise<void>;
+}
+
+/**
+ * Stores the commit that a local delta makes, as a pull would.
+ *
+ * @param path a superblock, a delta in a single file, or a delta's directory
+ * @throws {NotFoundError} when the commit that the delta starts from is not stored
+ * @throws {ComposefsError} when it is malformed, incomplete, or not what it says
+ */
+export async function applyLocalDelta(
+  repository: Repository,
+  path: string,
+  options: ApplyLocalDeltaOptions = {},
+): Promise<OstreePullResult> {
+  const { bytes, parts } = readLocalDelta(path);
+  const envelope = openDeltaEnvelope(bytes);
+  const delta = parseDeltaSuperblock(envelope.superblock);
+  if (options.commit !== undefined && delta.to !== options.commit) {
+    throw new ComposefsError("CFS_FAILED", `Delta leads to ${delta.to}, not ${options.commit}`);
+  }
+  const { verify, signal, progress, baseName } = options;
+  using source = new DeltaOnly(path, delta);
+  return await pullCommit(repository, source, {
+    reference: delta.to,
+    tag: options.tag ?? null,
+    ...(signal === undefined ? {} : { signal }),
+    ...(progress === undefined ? {} : { progress }),
+    ...(baseName === undefined ? {} : { baseName }),
+    ...(verify === undefined ? {} : { verify: (commit) => verify(commit, envelope) }),
+    delta: (task) => {
+      const { length } = delta.fallbacks;
+      if (length > 0) {
+        const noun = length === 1 ? "entry" : "entries";
+        const message = `cannot apply delta offline: contains ${length} fallback ${noun}`;
+        throw new ComposefsError("CFS_FAILED", message);
+      }
+      return applyDeltaToPull(delta, parts, {
+        task,
+        ...(signal === undefined ? {} : { signal }),
+      });
+    },
+  });
+}
