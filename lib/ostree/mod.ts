@@ -127,3 +127,27 @@ export {
   pullCommit,
   type PullTask,
 } from "./pull.ts";
+export {
+  deltaIndexPath,
+  type DeltaName,
+  deltaPath,
+  type ListedDelta,
+  listedDeltas,
+  parseDeltaIndex,
+  parseDeltaName,
+} from "./delta_names.ts";
+export {
+  type DeltaEnvelope,
+  type DeltaFallback,
+  type DeltaPartEntry,
+  type DeltaSuperblock,
+  type InlinePart,
+  MAX_SUPERBLOCK_SIZE,
+  openDeltaEnvelope,
+  parseDeltaSuperblock,
+} from "./delta_superblock.ts";
+export type { DeltaSource } from "./delta_patch.ts";
+export type { Unxz } from "./delta_part.ts";
+export type { DeltaBase, DeltaCounts, DeltaFileSink, DeltaSink } from "./delta_machine.ts";
+export { applyDelta, type ApplyDeltaOptions, type DeltaParts } from "./delta_apply.ts";
+export { applyDeltaToPull, applyLocalDelta, type ApplyLocalDeltaOptions } from "./delta_pull.ts";
