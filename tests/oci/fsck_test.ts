@@ -335,7 +335,7 @@ Deno.test("checkImages() looks for the image that an image is sealed with", asyn
   const missing = "0".repeat(64);
   await pull(repository, sealedWith(missing), { name: "sealed" });
   const [error, ...others] = (await checkImages(repository)).errors;
-  assert.ok(error!.startsWith(`fsck: seal-image-missing: sealed: ${missing}: `), error);
+  assert.ok(error!.startsWith(`fsck: seal-image-missing: sealed: ${missing}: `), String(error));
   assert.deepEqual(others, []);
   assert.ok(text(openImageRef(repository, "sealed").manifestStream.bytes).includes(missing));
 });
