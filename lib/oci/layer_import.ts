@@ -116,29 +116,25 @@ export async function importLayer(
   });
   const warnings: string[] = [];
   const pieces = readPacked(task, { packed, context, objects });
+  const compression = task.tar === undefined ? "none" : actualCompression(task, warnings);
+  const splitter = task.tar === undefined ? undefined : new TarSplitter(objects);
+  if (splitter === undefined) objects.externalStart(task.blob.size);
   let size = 0;
-  if (task.tar === undefined) {
-    objects.externalStart(task.blob.size);
-    for (const piece of pieces) objects.externalData(piece);
-    objects.externalEnd();
-    size = task.blob.size;
-  } else {
-    const compression = actualCompression(task, warnings);
-    const splitter = new TarSplitter(objects);
-    let turn = TURN_SIZE;
-    for await (const piece of unpack(pieces, compression)) {
-      if (size >= turn) {
-        // Lets this thread see messages: cancellation, and what other threads have to say.
-        await letMessagesIn();
-        context.signal.throwIfAborted();
-        turn = size + TURN_SIZE;
-      }
-      unpacked.update(piece);
-      size += piece.length;
-      splitter.push(piece);
+  let turn = TURN_SIZE;
+  for await (const piece of unpack(pieces, compression)) {
+    if (size >= turn) {
+      // Lets this thread see messages: cancellation, and what other threads have to say.
+      await letMessagesIn();
+      context.signal.throwIfAborted();
+      turn = size + TURN_SIZE;
     }
-    splitter.finish();
+    unpacked.update(piece);
+    size += piece.length;
+    if (splitter === undefined) objects.externalData(piece);
+    else splitter.push(piece);
   }
+  if (splitter === undefined) objects.externalEnd();
+  else splitter.finish();
   packed.finish();
   unpacked.finish();
   objects.finish();

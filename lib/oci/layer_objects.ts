@@ -24,6 +24,10 @@ type Waiting =
 
 /** Batches that may be under way; bounds memory. */
 const MAX_UNDER_WAY = 4;
+/** Inline bytes that may wait for batches in front of them; bounds memory too. */
+const MAX_HELD = 4 * 1024 * 1024;
+
+const NOTHING = new Uint8Array(4096).subarray(0, 0);
 
 /**
  * Stores the files of one layer as objects and writes its splitstream in stream order. Files are
@@ -41,6 +45,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
   readonly #handOver: (memory: BatchMemory, count: number) => void;
   readonly #beforeWait: () => void;
   readonly #waiting: Waiting[] = [];
+  #held = 0;
   readonly #underWay: Batch[] = [];
   readonly #spare: Batch[] = [];
   /** The batch that is being filled while another worker is idle. */
@@ -74,7 +79,12 @@ export class LayerObjects implements TarSplitSink, Disposable {
   inline(bytes: Uint8Array): void {
     this.stats.inlineBytes += bytes.length;
     if (this.#waiting.length === 0) this.#writer.addInline(bytes);
-    else this.#waiting.push({ type: "inline", bytes: bytes.slice() });
+    else {
+      this.#waiting.push({ type: "inline", bytes: bytes.slice() });
+      this.#held += bytes.length;
+      // A batch that nothing more is added to must not hold up whatever follows.
+      if (this.#held > MAX_HELD) this.finish();
+    }
   }
 
   externalStart(size: number): void {
@@ -109,7 +119,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
     } else if (this.#batch !== undefined) {
       const position = this.#batch.end(this.#size);
       this.#waiting.push({ type: "batched", batch: this.#batch, position });
-    }
+    } else if (this.#size === 0) this.#storeHere(NOTHING); // there were no bytes to store it with
   }
 
   #storeHere(bytes: Uint8Array): void {
@@ -160,8 +170,10 @@ export class LayerObjects implements TarSplitSink, Disposable {
     for (const part of this.#waiting) {
       if (part.type === "batched" && part.batch !== batch) break;
       count++;
-      if (part.type === "inline") this.#writer.addInline(part.bytes);
-      else if (part.type === "object") this.#writer.addExternal(part.id, part.size);
+      if (part.type === "inline") {
+        this.#writer.addInline(part.bytes);
+        this.#held -= part.bytes.length;
+      } else if (part.type === "object") this.#writer.addExternal(part.id, part.size);
       else this.#writeBatched(batch, part.position);
     }
     this.#waiting.splice(0, count);

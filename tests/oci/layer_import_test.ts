@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { nodeZstd, type ProgressEvent } from "../../lib/base/mod.ts";
+import { Batch } from "../../lib/oci/batch.ts";
+import { LayerObjects } from "../../lib/oci/layer_objects.ts";
+import { ObjectDirectory, type Repository } from "../../lib/repository/mod.ts";
+import { CONTENT_TYPE, SplitstreamWriter } from "../../lib/splitstream/mod.ts";
+import { loadNative } from "../helpers/native.ts";
+import { TempDir } from "../helpers/temp.ts";
+import { LayoutMaker, names, newRepository, pull, TYPE } from "./_oci.ts";
+
+loadNative();
+
+/** What one layer's files go through, with another thread played by this one. */
+function newObjects(repository: Repository, writer: SplitstreamWriter, idle: number) {
+  const { algorithm } = repository;
+  const dir = repository.objects.makeDirectory().number;
+  const directory = new ObjectDirectory({ dir, algorithm, secure: false });
+  const credits = new SharedArrayBuffer(4);
+  new Int32Array(credits)[0] = idle;
+  return new LayerObjects(writer, {
+    directory,
+    digestSize: algorithm.size,
+    credits,
+    handOver: (memory, count) => void new Batch(memory).store(directory, count),
+  });
+}
+
+function newWriter(repository: Repository): SplitstreamWriter {
+  const { algorithm } = repository;
+  return new SplitstreamWriter({ algorithm, contentType: CONTENT_TYPE.ociLayer, codec: nodeZstd });
+}
+
+Deno.test("what stays inline does not gather behind a file that another thread stores", () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("repo"));
+  using writer = newWriter(repository);
+  using objects = newObjects(repository, writer, 2);
+  objects.externalStart(100);
+  objects.externalData(new Uint8Array(4096).subarray(0, 100));
+  objects.externalEnd();
+  const headers = new Uint8Array(64 * 1024);
+  for (let i = 0; i < 512; i++) {
+    objects.inline(headers);
+    const held = (i + 1) * headers.length - writer.inlineSize;
+    assert.ok(held <= 5 * 1024 * 1024, `${held} bytes wait`);
+  }
+  objects.finish();
+  assert.equal(writer.streamSize, 100 + 512 * headers.length);
+});
+
+Deno.test("an empty blob is an object like any other, whoever stores it", async (t) => {
+  using dir = new TempDir();
+  const maker = new LayoutMaker(dir.join("layout"));
+  const source = maker.index([maker.json({
+    schemaVersion: 2,
+    config: maker.blob("{}", TYPE.empty),
+    layers: [maker.blob("", "text/plain")],
+  }, TYPE.manifest)]);
+  const digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+  for (const jobs of [1, 3]) {
+    await t.step(`${jobs} jobs`, async () => {
+      using repository = newRepository(dir.join(`repo${jobs}`));
+      await pull(repository, source, { jobs });
+      // The object that cfsctl 0.9.4 makes of it.
+      assert.match(repository.streamObject(`oci-layer-${digest}`)!, /^e80ecd8d8e3c/);
+    });
+  }
+});
+
+Deno.test("pullImage() gives up in the middle of a blob that is no tar", async () => {
+  using dir = new TempDir();
+  const maker = new LayoutMaker(dir.join("layout"));
+  const source = maker.index([maker.json({
+    schemaVersion: 2,
+    config: maker.blob("{}", TYPE.empty),
+    layers: [maker.blob(new Uint8Array(20_000_000), "text/plain")],
+  }, TYPE.manifest)]);
+  using repository = newRepository(dir.join("repo"));
+  const controller = new AbortController();
+  let done = 0;
+  const progress = (event: ProgressEvent) => {
+    if (event.type !== "progress") return;
+    done = event.done;
+    controller.abort();
+  };
+  await assert.rejects(pull(repository, source, { signal: controller.signal, progress, jobs: 1 }), {
+    name: "AbortError",
+  });
+  assert.ok(done < 10_000_000, `${done} bytes`);
+  assert.deepEqual(names(repository), []);
+});
