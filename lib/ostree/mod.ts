@@ -151,3 +151,23 @@ export type { Unxz } from "./delta_part.ts";
 export type { DeltaBase, DeltaCounts, DeltaFileSink, DeltaSink } from "./delta_machine.ts";
 export { applyDelta, type ApplyDeltaOptions, type DeltaParts } from "./delta_apply.ts";
 export { applyDeltaToPull, applyLocalDelta, type ApplyLocalDeltaOptions } from "./delta_pull.ts";
+export { type ArrivedSummary, RemoteSource, type RemoteSourceOptions } from "./remote_source.ts";
+export { pullRemote, type RemotePullOptions } from "./remote_pull.ts";
+export { type JournalEntry, PullJournal } from "./pull_journal.ts";
+export { remoteClientOptions, type RemoteTransport } from "./remote_client.ts";
+export {
+  type CachedSummary,
+  encodeCachedSummary,
+  parseCachedSummary,
+  repositorySummaryCache,
+  type SummaryCache,
+  summaryCacheKey,
+} from "./summary_cache.ts";
+export {
+  parseSummary,
+  parseSummaryIndex,
+  type Summary,
+  summaryCommit,
+  type SummaryIndex,
+  type SummaryRef,
+} from "./summary.ts";

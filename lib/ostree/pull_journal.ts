@@ -1,0 +1,154 @@
+/**
+ * What an unfinished pull has brought so far, so that the next one need not fetch it again (spec:
+ * ostree 6.2). Nothing in it is trusted: objects are checked against their checksums once more.
+ */
+import { dirname } from "node:path/posix";
+import { fromHex, type ObjectId, parseObjectId, toHex } from "../base/mod.ts";
+import { type Checksum, CHECKSUM_SIZE, checksumBytes, checksumFromBytes } from "./checksum.ts";
+
+const MAGIC = new TextEncoder().encode("cfsjrnl1");
+const RECORD = { dataSize: [0, "u32"], idSize: [4, "u32"] } as const;
+const RECORD_SIZE = 8;
+const MAX_ID = 64;
+const PIECE = 1024 * 1024;
+
+/** An object in a journal. */
+export interface JournalEntry {
+  /** Metadata as it is; of a file the framed header, and the content when that is inline. */
+  readonly data: Uint8Array;
+  /** The object with the file's content. */
+  readonly object: ObjectId | undefined;
+}
+
+/** Where an entry is in the file. */
+interface Place {
+  readonly offset: number;
+  readonly idSize: number;
+  readonly dataSize: number;
+}
+
+/** Objects of one commit in a file that only grows. */
+export class PullJournal implements Disposable {
+  readonly #path: string;
+  readonly #file: Deno.FsFile;
+  readonly #places = new Map<Checksum, Place>();
+
+  private constructor(path: string, file: Deno.FsFile) {
+    this.#path = path;
+    this.#file = file;
+  }
+
+  /** Opens the journal at a path, or begins it there. */
+  static open(path: string): PullJournal {
+    Deno.mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const options = { read: true, append: true, create: true, mode: 0o600 };
+    const journal = new PullJournal(path, Deno.openSync(path, options));
+    try {
+      journal.#scan();
+    } catch (error) {
+      journal[Symbol.dispose]();
+      throw error;
+    }
+    return journal;
+  }
+
+  /** Number of objects in it. */
+  get size(): number {
+    return this.#places.size;
+  }
+
+  /** An object; `undefined` when it is not in the journal. */
+  get(checksum: Checksum): JournalEntry | undefined {
+    const place = this.#places.get(checksum);
+    if (place === undefined) return undefined;
+    const { offset, idSize, dataSize } = place;
+    const bytes = this.#read(offset, idSize + dataSize);
+    if (bytes === undefined) return undefined;
+    const object = idSize === 0 ? undefined : parseObjectId(toHex(bytes, 0, idSize));
+    return { data: bytes.subarray(idSize), object };
+  }
+
+  /** Adds an object, in one write, so that several pulls may share a journal. */
+  add(checksum: Checksum, entry: JournalEntry): void {
+    const id = entry.object === undefined ? new Uint8Array(0) : fromHex(entry.object);
+    const head = RECORD_SIZE + CHECKSUM_SIZE;
+    const record = new Uint8Array(head + id.length + entry.data.length);
+    const view = new DataView(record.buffer);
+    view.setUint32(RECORD.dataSize[0], entry.data.length, true);
+    view.setUint32(RECORD.idSize[0], id.length, true);
+    record.set(checksumBytes(checksum), RECORD_SIZE);
+    record.set(id, head);
+    record.set(entry.data, head + id.length);
+    for (let at = 0; at < record.length;) at += this.#file.writeSync(record.subarray(at));
+  }
+
+  /** Removes the file: what was pulled has its names now. */
+  remove(): void {
+    try {
+      Deno.removeSync(this.#path);
+    } catch (error) {
+      // Another pull of the same commit was done before.
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+
+  /** Finds all records; drops an end that was not written as a whole. */
+  #scan(): void {
+    const size = this.#file.statSync().size;
+    const magic = this.#read(0, MAGIC.length);
+    let end = 0;
+    if (magic !== undefined && magic.every((byte, index) => byte === MAGIC[index])) {
+      end = MAGIC.length;
+      for (;;) {
+        const next = this.#record(end, size);
+        if (next === undefined) break;
+        end = next;
+      }
+    }
+    if (end < size) this.#file.truncateSync(end);
+    if (end === 0) this.#file.writeSync(MAGIC);
+  }
+
+  /** Takes up the record at `offset`; returns where it ends, `undefined` when it is not whole. */
+  #record(offset: number, size: number): number | undefined {
+    const start = offset + RECORD_SIZE + CHECKSUM_SIZE;
+    if (start > size) return undefined;
+    const head = this.#read(offset, RECORD_SIZE + CHECKSUM_SIZE);
+    if (head === undefined) return undefined;
+    const view = new DataView(head.buffer, head.byteOffset);
+    const dataSize = view.getUint32(RECORD.dataSize[0], true);
+    const idSize = view.getUint32(RECORD.idSize[0], true);
+    const end = start + idSize + dataSize;
+    if (![0, MAX_ID / 2, MAX_ID].includes(idSize) || end > size) return undefined;
+    const checksum = checksumFromBytes(head.subarray(RECORD_SIZE));
+    this.#places.set(checksum, { offset: start, idSize, dataSize });
+    return end;
+  }
+
+  #window = new Uint8Array(0);
+  #windowAt = 0;
+
+  /** Bytes of the file; `undefined` behind its end. Buffers are not used again. */
+  #read(offset: number, length: number): Uint8Array | undefined {
+    const within = offset - this.#windowAt;
+    if (within >= 0 && within + length <= this.#window.length) {
+      return this.#window.subarray(within, within + length);
+    }
+    const buffer = new Uint8Array(Math.max(length, PIECE));
+    this.#file.seekSync(offset, Deno.SeekMode.Start);
+    let got = 0;
+    while (got < buffer.length) {
+      const read = this.#file.readSync(buffer.subarray(got));
+      if (read === null) break;
+      got += read;
+    }
+    this.#window = buffer.subarray(0, got);
+    this.#windowAt = offset;
+    return got < length ? undefined : this.#window.subarray(0, length);
+  }
+
+  /** Closes the file. */
+  [Symbol.dispose](): void {
+    this.#file.close();
+  }
+}
