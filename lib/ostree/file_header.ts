@@ -138,6 +138,7 @@ export function checkFileHeader(header: FileHeader): void {
     return;
   }
   if (target === "") throw new FormatError(FORMAT, "Symbolic link without a target");
+  if (target.includes("\0")) throw new FormatError(FORMAT, "Symbolic link target with a NUL");
   if (target.length > MAX_TARGET) {
     throw new FormatError(FORMAT, `Symbolic link target of ${target.length} bytes is too long`);
   }

@@ -173,6 +173,7 @@ class VariantReader {
     let at = 0;
     for (let i = 0; i < count; i++) {
       const stop = this.#offset(start + table + i * width, width);
+      if (stop > table) throw this.#fault(`element ${i} of an array ends at ${stop}`, start);
       at = this.#pad(start, at, child.alignment, stop);
       out.push(this.value(child, start + at, start + stop));
       at = stop;
@@ -201,7 +202,9 @@ class VariantReader {
     const size = end - start;
     const width = offsetWidth(size);
     const frame = type.offsets * width;
-    if (frame > size) throw this.#fault(`'${type.text}' of ${size} bytes`, start);
+    if (frame > size || type.offsets > size) {
+      throw this.#fault(`'${type.text}' of ${size} bytes`, start);
+    }
     const body = size - frame;
     this.#checkWidth(body, type.offsets, width, start);
     const out: VariantValue[] = [];
