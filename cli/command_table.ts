@@ -32,6 +32,7 @@ export interface GroupEntry {
 /** The groups. */
 export const GROUPS: readonly GroupEntry[] = [
   { name: "oci", summary: "Commands for dealing with OCI images and layers" },
+  { name: "ostree", summary: "Commands for dealing with OSTree commits" },
 ];
 
 /** The commands, in the order the help shows them. */
@@ -166,6 +167,81 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "oci fsck",
     summary: "Check integrity of OCI images in the repository",
     load: () => import("./commands/oci_fsck.ts"),
+  },
+  {
+    name: "ostree pull-local",
+    summary: "Pull an ostree commit from a local repository",
+    load: () => import("./commands/ostree_pull_local.ts"),
+  },
+  {
+    name: "ostree mount",
+    summary: "Mount an ostree commit's composefs EROFS at the given mountpoint",
+    load: () => import("./commands/ostree_mount.ts"),
+  },
+  {
+    name: "ostree dump",
+    summary: "Dump the filesystem of an ostree commit as a composefs dumpfile to stdout",
+    load: () => import("./commands/ostree_dump.ts"),
+  },
+  {
+    name: "ostree compute-id",
+    summary: "Compute the composefs image ID of an ostree commit",
+    load: () => import("./commands/ostree_compute_id.ts"),
+  },
+  {
+    name: "ostree create-image",
+    summary: "Make the composefs image of an ostree commit and give it a name",
+    load: () => import("./commands/ostree_create_image.ts"),
+  },
+  {
+    name: "ostree inspect",
+    summary: "Show the contents of an ostree commit",
+    load: () => import("./commands/ostree_inspect.ts"),
+  },
+  {
+    name: "ostree log",
+    summary: "Show an ostree commit and its stored ancestors",
+    load: () => import("./commands/ostree_log.ts"),
+  },
+  {
+    name: "ostree diff",
+    summary: "Compare the files of two ostree commits",
+    load: () => import("./commands/ostree_diff.ts"),
+  },
+  {
+    name: "ostree fsck",
+    summary: "Check every object of ostree commits",
+    load: () => import("./commands/ostree_fsck.ts"),
+  },
+  {
+    name: "ostree tag",
+    summary: "Tag an ostree commit with a name",
+    load: () => import("./commands/ostree_tag.ts"),
+  },
+  {
+    name: "ostree untag",
+    summary: "Remove a named ostree reference",
+    load: () => import("./commands/ostree_untag.ts"),
+  },
+  {
+    name: "ostree commit",
+    summary: "Create an ostree commit from a composefs image in the repository",
+    load: () => import("./commands/ostree_commit.ts"),
+  },
+  {
+    name: "ostree export",
+    summary: "Export an ostree commit to a local ostree repository",
+    load: () => import("./commands/ostree_export.ts"),
+  },
+  {
+    name: "ostree images",
+    summary: "List all ostree commits in the repository",
+    load: () => import("./commands/ostree_images.ts"),
+  },
+  {
+    name: "ostree list-refs",
+    summary: "List refs available in an ostree repository",
+    load: () => import("./commands/ostree_list_refs.ts"),
   },
   {
     name: "completions",

@@ -94,6 +94,16 @@ async function manifestDigests(repository: Repository, prefix: string): Promise<
   }));
 }
 
+async function commitNames(repository: Repository, withIds: boolean): Promise<Candidate[]> {
+  const { listCommits, listCommitTags } = await import("../lib/ostree/mod.ts");
+  const tags = listCommitTags(repository).map(({ name, commit }) => ({
+    value: name,
+    description: commit.slice(0, SHORT),
+  }));
+  const ids = withIds ? listCommits(repository) : [];
+  return [...tags, ...ids.map((value) => ({ value, description: "" }))];
+}
+
 async function fromRepository(
   repository: Repository,
   source: RepositorySource,
@@ -111,6 +121,10 @@ async function fromRepository(
       return await manifestDigests(repository, "");
     case "tag-or-manifest":
       return [...await tagNames(repository), ...await manifestDigests(repository, "@")];
+    case "ostree-tag":
+      return await commitNames(repository, false);
+    case "ostree-commit":
+      return await commitNames(repository, true);
     case "layer":
       return repository.listStreams().filter((name) => name.startsWith(LAYER_STREAM)).map((
         name,

@@ -50,6 +50,17 @@ export class Context {
   }
 
   /**
+   * Shows something worth knowing on standard error, unless `--quiet` is given.
+   *
+   * @param text One line.
+   */
+  note(text: string): void {
+    if (this.globals.quiet) return;
+    this.stderr.line(`note: ${text}`);
+    this.stderr.flush();
+  }
+
+  /**
    * Starts showing progress in the way asked for.
    *
    * @returns The display, to be disposed of when the work is done.

@@ -15,6 +15,8 @@ export type CompletionSource =
   | "manifest"
   | "tag-or-manifest"
   | "layer"
+  | "ostree-tag"
+  | "ostree-commit"
   | "root"
   | "file"
   | "directory"

@@ -164,3 +164,12 @@ export function storeCommitImage(
   const bytes = writeImage(tree, { version, hash: repository.algorithm.hash });
   return repository.objects.write(bytes).id;
 }
+
+/** The id that the image of a tree has in this repository; nothing is written. */
+export function storedImageId(
+  repository: Repository,
+  tree: FileTree,
+  version: ErofsVersion,
+): ObjectId {
+  return repository.idOf(writeImage(tree, { version, hash: repository.algorithm.hash }));
+}

@@ -9,6 +9,7 @@ import {
 } from "../base/mod.ts";
 import {
   AT_FDCWD,
+  DT,
   type Fd,
   fstat,
   isErrno,
@@ -22,6 +23,7 @@ import {
   statAt,
 } from "../../ffi/mod.ts";
 import { type Checksum, isChecksum, parseChecksum } from "./checksum.ts";
+import type { CommitTag } from "./commit_names.ts";
 import { parseCommit } from "./commit_object.ts";
 import { type Keyfile, parseKeyfile } from "./keyfile.ts";
 import { LocalImport } from "./local_import.ts";
@@ -145,6 +147,35 @@ export class LocalRepository implements OstreeSource {
       if (text !== undefined) return parseChecksum(text.trim());
     }
     return undefined;
+  }
+
+  /** All refs below `refs/heads` by their names, the others as `REMOTE:REF` or paths, sorted. */
+  listRefs(): CommitTag[] {
+    const out: CommitTag[] = [];
+    const pending = ["refs"];
+    for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
+      for (const { name, type } of this.#entries(path)) {
+        const below = `${path}/${name}`;
+        if (type === DT.DIR) pending.push(below);
+        if (type === DT.DIR || name.startsWith(".")) continue;
+        const text = readSmall(this.#root, below, MAX_REF)?.trim();
+        if (text !== undefined && isChecksum(text)) {
+          out.push({ name: refName(below), commit: text });
+        }
+      }
+    }
+    return out.sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
+  }
+
+  #entries(path: string): readonly { name: string; type: number }[] {
+    try {
+      const flags = O.RDONLY | O.DIRECTORY;
+      using fd = openAt2(this.#root, path, { flags, resolve: RESOLVE.BENEATH });
+      return readDir(fd);
+    } catch (error) {
+      if (isErrno(error, "ENOENT", "ENOTDIR")) return [];
+      throw error;
+    }
   }
 
   #commitsByPrefix(prefix: string): Checksum[] {
@@ -284,6 +315,14 @@ function readSmall(root: Fd, path: string, limit: number): string | undefined {
   if (stat.size > limit) throw new FormatError("ostree repository", `${path} is too large`);
   const bytes = new Uint8Array(Math.max(limit, 128));
   return new TextDecoder().decode(bytes.subarray(0, preadFull(fd, bytes, 0)));
+}
+
+/** The name of a ref as users write it, by its path. */
+function refName(path: string): string {
+  const local = /^refs\/heads\/(.*)$/.exec(path);
+  if (local !== null) return local[1]!;
+  const remote = /^refs\/remotes\/([^/]+)\/(.*)$/.exec(path);
+  return remote === null ? path.slice("refs/".length) : `${remote[1]}:${remote[2]}`;
 }
 
 /** The promise of a synchronous computation. */

@@ -104,6 +104,7 @@ export {
 } from "./commit_names.ts";
 export {
   type CommitContent,
+  createCommitImage,
   openCommit,
   readDetachedMetadata,
   storeCommit,
@@ -171,3 +172,9 @@ export {
   type SummaryIndex,
   type SummaryRef,
 } from "./summary.ts";
+export { formatMetadataValue, metadataToJson } from "./inspect.ts";
+export { type CommitDiff, diffCommits, type DiffSide } from "./diff.ts";
+export { type ReachableObject, reachableObjects } from "./reachable.ts";
+export { checkStoredCommit, type CommitFsckReport } from "./commit_fsck.ts";
+export { commitImage, type CommitImageOptions, type CreatedCommit } from "./commit_image.ts";
+export { exportCommit, type ExportOptions, type ExportResult } from "./export.ts";

@@ -5,6 +5,7 @@ import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import type { Checksum } from "./checksum.ts";
 import { CommitChunk, type CommitEntry, encodeChunk } from "./commit_chunk.ts";
 import { commitMetaStreamName, commitStreamName } from "./commit_names.ts";
+import { commitTree, storeCommitImage } from "./commit_tree.ts";
 import { type Commit, parseCommit } from "./commit_object.ts";
 
 /** Named reference of a commit's stream to its image. */
@@ -152,4 +153,25 @@ export function readDetachedMetadata(
   if (commit.commitMeta === undefined) return undefined;
   const options = { contentType: COMMITMETA_TYPE };
   return inlineBytes(repository.openStreamObject(commit.commitMeta, options));
+}
+
+/**
+ * Makes the image of a stored commit, and stores the commit anew when its image was another one.
+ *
+ * @returns the image, and the one it replaces
+ */
+export function createCommitImage(
+  repository: Repository,
+  checksum: Checksum,
+): { image: ObjectId; replaced: ObjectId | undefined } {
+  const stored = openCommit(repository, checksum);
+  const image = storeCommitImage(repository, commitTree(checksum, (id) => stored.chunk.get(id)));
+  if (stored.image === image && repository.hasImage(image)) return { image, replaced: undefined };
+  const entries = new Map<Checksum, CommitEntry>();
+  for (let i = 0; i < stored.chunk.count; i++) {
+    entries.set(stored.chunk.id(i), stored.chunk.entry(i));
+  }
+  const detached = readDetachedMetadata(repository, stored);
+  storeCommit(repository, checksum, { entries, image, detached });
+  return { image, replaced: stored.image === image ? undefined : stored.image };
 }

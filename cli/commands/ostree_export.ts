@@ -1,0 +1,37 @@
+import { exportCommit, findCommit } from "../../lib/ostree/mod.ts";
+import type { CommandUnknownOpts } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { openRepository } from "../open_repository.ts";
+
+const DESCRIPTION = `Export an ostree commit to a local ostree repository
+
+Writes all objects to an existing repository of any mode; each is checked while it is written. Blocks
+of files are shared where the file systems can do that.`;
+
+/** Declares `ostree export`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("export")
+    .description(DESCRIPTION)
+    .argument("<SOURCE>", "tag, commit ID, or the beginning of one")
+    .argument("<OSTREE_REPO_PATH>", "Path to the destination ostree repository")
+    .option("--reference <REFERENCE>", "Ref name to set in the destination repo")
+    .action(async (source, path, { reference }) => {
+      using repository = openRepository(context);
+      const commit = findCommit(repository, source);
+      using progress = await context.progress();
+      const { cloned } = exportCommit(repository, commit, {
+        path,
+        ...(reference === undefined ? {} : { reference }),
+        progress: progress.sink,
+      });
+      progress[Symbol.dispose]();
+      context.stdout.line(`commit  ${commit}`);
+      if (reference !== undefined) context.stdout.line(`tagged  ${reference}`);
+      if (cloned > 0) context.note(`${cloned} files share their blocks`);
+    });
+  return withNotes(declared, {
+    examples: ["cfs --repo r ostree export stable /ostree/repo --reference stable"],
+    complete: { "0": "ostree-commit", "1": "directory" },
+  });
+}

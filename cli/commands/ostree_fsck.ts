@@ -1,0 +1,41 @@
+import { checkStoredCommit, findCommit, listCommits } from "../../lib/ostree/mod.ts";
+import type { CommandUnknownOpts } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { openRepository } from "../open_repository.ts";
+
+const DESCRIPTION = `Check every object of ostree commits
+
+Each object is hashed and compared with its checksum, contents of files included, and the image is
+compared with the one that the files make. Exits with 1 when anything is wrong.`;
+
+/** Declares `ostree fsck`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("fsck")
+    .description(DESCRIPTION)
+    .argument("[COMMITS...]", "tags, commit IDs or their beginnings; all commits by default")
+    .option("--json", "Output as JSON")
+    .action((names: string[], options) => {
+      using repository = openRepository(context);
+      const commits = names.length === 0
+        ? listCommits(repository)
+        : names.map((name) => findCommit(repository, name));
+      const reports = commits.map((commit) => checkStoredCommit(repository, commit));
+      const ok = reports.every(({ errors }) => errors.length === 0);
+      if (options.json) context.stdout.json({ ok, commits: reports });
+      else {
+        for (const { commit, objects, errors, warnings } of reports) {
+          for (const text of warnings) context.warn(text);
+          for (const text of errors) context.stdout.line(`error: ${text}`);
+          const state = errors.length === 0 ? "ok" : `${errors.length} errors`;
+          context.stdout.line(`${commit} ${objects} objects: ${state}`);
+        }
+        if (reports.length === 0) context.stdout.line("No ostree commits found");
+      }
+      if (!ok) context.exitCode = 1;
+    });
+  return withNotes(declared, {
+    examples: ["cfs --repo r ostree fsck", "cfs --repo r ostree fsck stable"],
+    complete: { "0": "ostree-commit" },
+  });
+}

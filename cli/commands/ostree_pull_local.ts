@@ -1,0 +1,55 @@
+import { LocalRepository, pullCommit } from "../../lib/ostree/mod.ts";
+import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, parsed, withNotes } from "../declare.ts";
+import { openRepository } from "../open_repository.ts";
+import { parseJobs, showPull } from "../ostree_pull_output.ts";
+
+const DESCRIPTION = `Pull an ostree commit from a local repository
+
+Every object is checked against its checksum before anything gets a name; files are not copied where
+the file systems can share their blocks. A ref becomes the commit's tag as well.`;
+
+/** Declares `ostree pull-local`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("pull-local")
+    .description(DESCRIPTION)
+    .argument("<OSTREE_REPO_PATH>", "repository of any mode")
+    .argument(
+      "<OSTREE_REF>",
+      "ref, REMOTE:REF, commit ID or the beginning of one; ^ for the parent",
+    )
+    .option("--base-name <BASE_NAME>", "a tag whose objects need not be fetched again")
+    .option("--ref-as <NAME>", "tag to make instead of the ref's name")
+    .option("--no-tag", "make no tag")
+    .option("--timestamp-check", "refuse a commit older than the one the tag leads to")
+    .addOption(
+      new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
+        .argParser(parsed(parseJobs)),
+    )
+    .option("--json", "Output the result as JSON")
+    .action(async (path, reference, options) => {
+      using repository = openRepository(context);
+      using source = LocalRepository.open(path);
+      using progress = await context.progress();
+      const { baseName, refAs, jobs } = options;
+      const tag = options.tag ? refAs : null;
+      const result = await pullCommit(repository, source, {
+        reference,
+        ...(tag === undefined ? {} : { tag }),
+        ...(baseName === undefined ? {} : { baseName }),
+        ...(jobs === undefined ? {} : { jobs }),
+        timestampCheck: options.timestampCheck ?? false,
+        progress: progress.sink,
+      });
+      progress[Symbol.dispose]();
+      showPull(context, result, { json: options.json ?? false });
+    });
+  return withNotes(declared, {
+    examples: [
+      "cfs --repo r ostree pull-local /ostree/repo fedora/stable",
+      "cfs --repo r ostree pull-local --ref-as mine /ostree/repo 927c5470",
+    ],
+    complete: { "0": "directory", "--base-name": "ostree-tag" },
+  });
+}

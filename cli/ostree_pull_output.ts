@@ -1,0 +1,68 @@
+/** What the commands that pull commits print, and the options they share. */
+import { InvalidNameError } from "../lib/base/mod.ts";
+import type { OstreePullResult } from "../lib/ostree/mod.ts";
+import type { Context } from "./context.ts";
+
+/**
+ * Parses a number of jobs.
+ *
+ * @param text The option's value.
+ * @throws {InvalidNameError} when it is none
+ */
+export function parseJobs(text: string): number {
+  if (/^[1-9][0-9]{0,2}$/.test(text)) return Number(text);
+  throw new InvalidNameError("expected a number from 1 to 999");
+}
+
+function counts({ stats }: OstreePullResult): string {
+  const { delta } = stats;
+  if (delta !== undefined) {
+    return `${delta.metadata} metadata + ${delta.files} files via ${delta.parts} delta parts`;
+  }
+  return `${stats.metadata} metadata + ${stats.files} files fetched`;
+}
+
+/**
+ * Prints what a pull came to: the result on standard output, what else there is to know on standard
+ * error.
+ *
+ * @param context The command's context.
+ * @param result The result.
+ * @param options `json`: one document instead of lines.
+ */
+export function showPull(
+  context: Context,
+  result: OstreePullResult,
+  options: { json: boolean },
+): void {
+  const { stdout } = context;
+  const { stats } = result;
+  if (options.json) {
+    stdout.json({
+      commit: result.commit,
+      verity: result.stream,
+      image: result.image,
+      tag: result.tag ?? null,
+      present: result.present,
+      stats: {
+        metadata_fetched: stats.metadata,
+        files_fetched: stats.files,
+        objects_inherited: stats.inherited,
+        files_reflinked: stats.cloned,
+        files_copied: stats.copied,
+        bytes_stored: stats.bytesStored,
+        delta: stats.delta ?? null,
+      },
+    });
+    return;
+  }
+  stdout.line(`commit  ${result.commit}`);
+  stdout.line(`verity  ${result.stream}`);
+  stdout.line(`image   ${result.image}`);
+  if (result.tag !== undefined) stdout.line(`tagged  ${result.tag}`);
+  stdout.line(`objects ${counts(result)}`);
+  if (stats.cloned > 0) {
+    context.note(`${stats.cloned} files share their blocks, ${stats.copied} were copied`);
+  }
+  if (result.tag === undefined) context.note("not tagged; gc will remove it");
+}

@@ -1,0 +1,195 @@
+/** Exporting a stored commit to a local OSTree repository (spec: ostree 5, export). */
+import {
+  displayByteString,
+  type ProgressSink,
+  UnsupportedError,
+  utf8ByteString,
+  withContext,
+} from "../base/mod.ts";
+import {
+  type Fd,
+  mkdirAt,
+  O,
+  openAt,
+  openOrMakeDir,
+  renameAt,
+  syncfs,
+  unlinkAt,
+  writeAll,
+} from "../../ffi/mod.ts";
+import type { Repository } from "../repository/mod.ts";
+import type { Checksum } from "./checksum.ts";
+import { fileEntry } from "./commit_tree.ts";
+import { parseDirMeta } from "./dirmeta.ts";
+import { LocalRepository } from "./local_repository.ts";
+import { notCanonical, ObjectFiles } from "./object_files.ts";
+import { type ReachableObject, reachableObjects } from "./reachable.ts";
+import { checkRef } from "./ref_names.ts";
+import { openCommit, readDetachedMetadata, type StoredCommit } from "./stored_commit.ts";
+import { fileContent, startChecksum } from "./stored_file.ts";
+
+/** How to export. */
+export interface ExportOptions {
+  /** Ref to set in the destination. */
+  reference?: string;
+  /** Told how far it is. */
+  progress?: ProgressSink;
+}
+
+/** What an export came to. */
+export interface ExportResult {
+  /** Objects that were written. */
+  readonly written: number;
+  /** Objects that were there. */
+  readonly present: number;
+  /** Files whose blocks are shared with the composefs repository. */
+  readonly cloned: number;
+}
+
+/**
+ * Exports a commit: files first, then directories, the commit when all that it needs is there and
+ * durable, and the ref last. Every object is checked while it is written.
+ *
+ * @param path an existing repository of any mode
+ * @throws {DigestMismatchError} when a stored object is damaged
+ * @throws {UnsupportedError} when the destination cannot hold a file's owner, mode or attributes
+ */
+export function exportCommit(
+  repository: Repository,
+  commit: Checksum,
+  options: ExportOptions & { path: string },
+): ExportResult {
+  const { reference } = options;
+  if (reference !== undefined) checkRef(reference);
+  using destination = LocalRepository.open(options.path);
+  const stored = openCommit(repository, commit);
+  const objects = [...reachableObjects(commit, (checksum) => stored.chunk.get(checksum))];
+  if (destination.mode === "bare-user-only") checkCanonical(objects);
+  const root = destination.directory;
+  using objectsDir = openOrMakeDir(root, "objects", 0o775);
+  using tmp = openOrMakeDir(root, "tmp", 0o775);
+  const files = new ObjectFiles(objectsDir, { tmp, mode: destination.mode });
+  const exporter = new Exporter(repository, files, options.progress ?? (() => {}));
+  // Children come before their parents, the commit is the first of the list.
+  for (const object of objects.reverse()) if (object.kind !== "commit") exporter.add(object);
+  syncfs(root);
+  exporter.commit(stored);
+  // A commit that was incomplete there is complete now.
+  unlinkAt(root, `state/${commit}.commitpartial`);
+  if (reference !== undefined) writeRef(root, tmp, { reference, commit });
+  syncfs(root);
+  return exporter.result;
+}
+
+class Exporter {
+  readonly #repository: Repository;
+  readonly #files: ObjectFiles;
+  readonly #progress: ProgressSink;
+  readonly result = { written: 0, present: 0, cloned: 0 };
+
+  constructor(repository: Repository, files: ObjectFiles, progress: ProgressSink) {
+    this.#repository = repository;
+    this.#files = files;
+    this.#progress = progress;
+  }
+
+  add(object: ReachableObject): void {
+    const { kind, checksum, entry } = object;
+    const shown = displayByteString(object.path);
+    if (entry === undefined) {
+      throw new UnsupportedError(`Missing ${kind} object ${checksum} of ${shown}`);
+    }
+    let outcome;
+    try {
+      outcome = kind === "file"
+        ? this.#file(checksum, entry)
+        : this.#files.metadata(checksum, kind, entry.data);
+    } catch (cause) {
+      throw withContext(`Exporting ${kind} object ${checksum} of ${shown}`, cause);
+    }
+    this.#count(outcome);
+    const done = this.result.written + this.result.present;
+    this.#progress({ type: "progress", id: "export", done, objects: done });
+  }
+
+  #count(outcome: "present" | "copied" | "cloned"): void {
+    if (outcome === "present") this.result.present++;
+    else this.result.written++;
+    if (outcome === "cloned") this.result.cloned++;
+  }
+
+  #file(
+    checksum: Checksum,
+    entry: NonNullable<ReachableObject["entry"]>,
+  ): "present" | "copied" | "cloned" {
+    if (this.#files.hasFile(checksum)) return "present";
+    const { objects } = this.#repository;
+    const file = fileEntry(checksum, entry);
+    const hash = startChecksum(file);
+    using fd = file.external === undefined ? undefined : objects.open(file.external).fd;
+    return this.#files.file(checksum, file.header, {
+      size: file.header.size,
+      fd,
+      pieces: () => fileContent(objects, file),
+      update: (bytes) => void hash.update(bytes),
+      checksum: () => hash.digest("hex") as Checksum,
+    });
+  }
+
+  commit(stored: StoredCommit): void {
+    const { checksum } = stored;
+    const detached = readDetachedMetadata(this.#repository, stored);
+    if (detached !== undefined) this.#files.metadata(checksum, "commitmeta", detached);
+    this.#count(this.#files.metadata(checksum, "commit", stored.chunk.get(checksum)!.data));
+  }
+}
+
+/** Checks before anything is written that files and directories are as bare-user-only has them. */
+function checkCanonical(objects: readonly ReachableObject[]): void {
+  for (const { kind, checksum, entry, path } of objects) {
+    if (entry === undefined) continue;
+    const fault = kind === "file"
+      ? notCanonical(fileEntry(checksum, entry).header)
+      : kind === "dirmeta"
+      ? directoryFault(entry.data)
+      : undefined;
+    if (fault === undefined) continue;
+    throw new UnsupportedError(
+      `cannot export to bare-user-only: ${displayByteString(path)} ${fault}`,
+    );
+  }
+}
+
+function directoryFault(bytes: Uint8Array): string | undefined {
+  const { uid, gid, mode, xattrs } = parseDirMeta(bytes, { bareXattrNames: true });
+  if (uid !== 0) return `has uid ${uid}`;
+  if (gid !== 0) return `has gid ${gid}`;
+  if (xattrs.size > 0) return "has extended attributes";
+  const bits = mode & 0o7777;
+  return (bits & ~0o775) === 0 ? undefined : `has mode 0${bits.toString(8)}`;
+}
+
+/** Sets a ref below `refs/heads` in one step. */
+function writeRef(
+  root: Fd,
+  tmp: Fd,
+  { reference, commit }: { reference: string; commit: Checksum },
+): void {
+  const parts = `refs/heads/${reference}`.split("/");
+  for (let i = 1; i < parts.length; i++) mkdirAt(root, parts.slice(0, i).join("/"), 0o775);
+  const name = `cfs-ref-${Deno.pid}-${Date.now()}`;
+  {
+    const flags = O.WRONLY | O.CREAT | O.EXCL | O.NOFOLLOW;
+    using fd = openAt(tmp, name, { flags, mode: 0o644 });
+    const bytes = new Uint8Array(128);
+    const text = utf8ByteString(`${commit}\n`);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    writeAll(fd, bytes.subarray(0, text.length));
+  }
+  try {
+    renameAt(tmp, name, root, parts.join("/"));
+  } catch (error) {
+    unlinkAt(tmp, name);
+    throw error;
+  }
+}
