@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { ALGORITHMS } from "../../lib/base/mod.ts";
+import { applyLocalDelta, LocalRepository, pullCommit } from "../../lib/ostree/mod.ts";
+import { parseDeltaSuperblock } from "../../lib/ostree/mod.ts";
+import { initRepository, Repository } from "../../lib/repository/mod.ts";
+import { Rng } from "../fuzz/_mutate.ts";
+import "../helpers/libraries.ts";
+import { needTool, testWith } from "../helpers/needs.ts";
+import { runOk } from "../helpers/run.ts";
+import { TempDir } from "../helpers/temp.ts";
+
+const needs = [needTool("ostree")];
+
+/** Bytes that do not compress. */
+function noise(rng: Rng, size: number): Uint8Array {
+  return Uint8Array.from({ length: size }, () => rng.next());
+}
+
+/** Two trees, the second like the first with changes of every kind. */
+function makeTrees(dir: TempDir): void {
+  const rng = new Rng(7);
+  const large = noise(rng, 1_500_000);
+  const text = (i: number, to: number) =>
+    Array.from({ length: to }, (_, line) => `line ${line} of ${i}\n`).join("");
+  for (const tree of ["one", "two"]) {
+    const second = tree === "two";
+    if (second) large.set(noise(new Rng(3), 5000), 700_000);
+    dir.write(`${tree}/large`, large);
+    for (let i = 0; i < 30; i++) dir.write(`${tree}/d${i % 3}/${i}`, text(i, second ? 300 : 310));
+    dir.write(`${tree}/${second ? "new" : "old"}`, noise(rng, 4000));
+    dir.write(`${tree}/small`, second ? "b" : "a");
+    dir.write(`${tree}/empty/file`, "");
+    Deno.symlinkSync(second ? "large" : "small", dir.join(tree, "link"));
+    Deno.symlinkSync("nowhere", dir.join(tree, "other"));
+    Deno.chmodSync(dir.join(tree, "small"), second ? 0o600 : 0o755);
+  }
+}
+
+/** A repository of ostree's with two commits. */
+async function makeCommits(dir: TempDir): Promise<{ one: string; two: string; repo: string }> {
+  makeTrees(dir);
+  const repo = dir.join("ostree");
+  await runOk(["ostree", "init", `--repo=${repo}`, "--mode=archive"]);
+  const commit = async (tree: string) =>
+    (await runOk(["ostree", "commit", `--repo=${repo}`, "-b", "main", dir.join(tree)])).stdout
+      .trim();
+  return { one: await commit("one"), two: await commit("two"), repo };
+}
+
+function newRepository(path: string): Repository {
+  initRepository(path, { algorithm: ALGORITHMS.sha256, insecure: true });
+  return Repository.open(path);
+}
+
+const VARIANTS: { name: string; args: string[] }[] = [
+  { name: "as it comes", args: [] },
+  { name: "without bsdiff", args: ["--disable-bsdiff"] },
+  { name: "inline", args: ["--inline"] },
+  { name: "swapped endianness", args: ["--swap-endianness"] },
+  { name: "endianness B, inline", args: ["--set-endianness=B", "--inline"] },
+  { name: "several parts", args: ["--max-chunk-size=1"] },
+];
+
+testWith({
+  name: "deltas of ostree give what pulling gives",
+  needs,
+  async fn(t) {
+    using dir = new TempDir();
+    const { one, two, repo } = await makeCommits(dir);
+    using pulled = newRepository(dir.join("pulled"));
+    using source = LocalRepository.open(repo);
+    const first = await pullCommit(pulled, source, { reference: one });
+    const second = await pullCommit(pulled, source, { reference: two });
+    for (const { name, args } of VARIANTS) {
+      await t.step(name, async () => {
+        using out = new TempDir();
+        const generate = (...more: string[]) =>
+          runOk(["ostree", "static-delta", "generate", `--repo=${repo}`, ...args, ...more]);
+        Deno.mkdirSync(out.join("empty"));
+        Deno.mkdirSync(out.join("delta"));
+        await generate("--empty", `--to=${one}`, `--filename=${out.join("empty/superblock")}`);
+        const file = out.join("delta/superblock");
+        await generate(`--from=${one}`, `--to=${two}`, `--filename=${file}`);
+        const delta = parseDeltaSuperblock(Deno.readFileSync(file));
+        assert.equal(delta.parts[0]!.inline !== undefined, args.includes("--inline"));
+        using repository = newRepository(out.join("repo"));
+        const applied = await applyLocalDelta(repository, out.join("empty"));
+        assert.equal(applied.stream, first.stream);
+        const next = await applyLocalDelta(repository, out.join("delta"));
+        assert.equal(next.stream, second.stream);
+        assert.ok(delta.parts.length > 0 && next.stats.delta!.files > 30);
+      });
+    }
+    await t.step("with fallbacks", async () => {
+      using out = new TempDir();
+      await runOk([
+        ...["ostree", "static-delta", "generate", `--repo=${repo}`, "--min-fallback-size=1"],
+        ...["--empty", `--to=${one}`, `--filename=${out.join("superblock")}`],
+      ]);
+      const delta = parseDeltaSuperblock(Deno.readFileSync(out.join("superblock")));
+      assert.deepEqual(
+        delta.fallbacks.map(({ kind, uncompressedSize }) => [kind, uncompressedSize]),
+        [["file", 1_500_000]],
+      );
+      using repository = newRepository(out.join("repo"));
+      await assert.rejects(applyLocalDelta(repository, out.path), {
+        message: "cannot apply delta offline: contains 1 fallback entry",
+      });
+    });
+  },
+});
