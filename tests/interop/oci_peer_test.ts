@@ -291,15 +291,7 @@ testWith({
         await ours(path, { hash, version, layouts: sources.slice(0, 1) });
         await cfsctlOk(path, "oci", "mount", "basic", dir.join("mnt"));
         try {
-          const read = (name: string) => Deno.readTextFileSync(dir.join("mnt", name));
-          assert.equal(read("etc/hostname"), "testhost\n");
-          assert.equal(read("usr/bin/hello"), "#!/bin/sh\necho hello\n");
-          assert.equal(read("usr/s64"), "A".repeat(64));
-          assert.equal(read("usr/s65").length, 65);
-          assert.equal(read("usr/big").length, 4352);
-          assert.equal(read("usr/big2"), read("usr/big"));
-          assert.equal(Deno.readLinkSync(dir.join("mnt", "usr/lib64")), "lib");
-          assert.equal(Deno.statSync(dir.join("mnt", "usr/big")).nlink, 2);
+          assertBasic(dir.join("mnt"));
         } finally {
           await runOk(["umount", dir.join("mnt")]);
         }
@@ -307,3 +299,40 @@ testWith({
     }
   },
 });
+
+testWith({
+  name: "ours mounts images of the reference",
+  needs: [...needs, needRoot(), needFileSystem("erofs"), needFileSystem("overlay")],
+  async fn(t) {
+    using dir = new TempDir({ on: "disk" });
+    const sources = await layouts(dir);
+    Deno.mkdirSync(dir.join("mnt"));
+    for (const { hash, version } of SETTINGS) {
+      if (version === 0) continue; // the reference makes none
+      await t.step(`${hash}, EROFS ${version}`, async () => {
+        const path = dir.join(`${hash}-${version}`);
+        await theirs(path, { hash, version, layouts: sources.slice(0, 1) });
+        await cfsOk(["--repo", path, "oci", "mount", "basic", dir.join("mnt")]);
+        try {
+          assertBasic(dir.join("mnt"));
+        } finally {
+          await cfsOk(["umount", dir.join("mnt")]);
+        }
+        assert.deepEqual([...Deno.readDirSync(dir.join("mnt"))], []);
+      });
+    }
+  },
+});
+
+/** The files of the basic image, seen through a mount. */
+function assertBasic(mountpoint: string): void {
+  const read = (name: string) => Deno.readTextFileSync(`${mountpoint}/${name}`);
+  assert.equal(read("etc/hostname"), "testhost\n");
+  assert.equal(read("usr/bin/hello"), "#!/bin/sh\necho hello\n");
+  assert.equal(read("usr/s64"), "A".repeat(64));
+  assert.equal(read("usr/s65").length, 65);
+  assert.equal(read("usr/big").length, 4352);
+  assert.equal(read("usr/big2"), read("usr/big"));
+  assert.equal(Deno.readLinkSync(`${mountpoint}/usr/lib64`), "lib");
+  assert.equal(Deno.statSync(`${mountpoint}/usr/big`).nlink, 2);
+}
