@@ -279,21 +279,27 @@ export function pruneReferrers(repository: Repository): void {
   }
 }
 
+/** Whether a stream is a split tar. */
+export function isSplitTar(stream: OpenStream): boolean {
+  return stream.contentType === CONTENT_TYPE.ociLayer;
+}
+
 /**
  * The stream object of a layer that is stored with all its objects.
  *
- * @param options.tar the layer must be a split tar; an artifact's blob with the same bytes is not
+ * @param accepts whether a stream is what is wanted: a name can also stand for a blob that is kept
+ * as it is, or for an artifact's compressed layer that was unpacked
  */
 export function hasWholeLayer(
   repository: Repository,
   id: Digest,
-  options: { tar: boolean } = { tar: false },
+  accepts: (stream: OpenStream) => boolean,
 ): ObjectId | undefined {
   try {
     const object = repository.streamObject(layerStream(id));
     if (object === undefined) return undefined;
-    const contentType = CONTENT_TYPE.ociLayer;
-    const stream = repository.openStreamObject(object, options.tar ? { contentType } : {});
+    const stream = repository.openStreamObject(object);
+    if (!accepts(stream)) return undefined;
     for (const ref of stream.objectRefs) {
       if (repository.objects.size(ref) === undefined) return undefined;
     }

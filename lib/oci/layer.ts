@@ -17,7 +17,7 @@ import {
 import { CONTENT_TYPE, SplitstreamWriter } from "../splitstream/mod.ts";
 import { readLayerEntries, type TarEntry, TarSplitter } from "../tar/mod.ts";
 import { digestHash } from "./blob.ts";
-import { hasWholeLayer } from "./image.ts";
+import { hasWholeLayer, isSplitTar } from "./image.ts";
 import { LayerObjects } from "./layer_objects.ts";
 import { layerStream } from "./tags.ts";
 
@@ -109,7 +109,7 @@ export async function importLayerStream(
   const hash = nodeHash.stream(digestHash(diffId));
   if (options.name !== undefined) checkRefName(options.name);
   // A layer that is damaged is imported again, which repairs it.
-  const existing = hasWholeLayer(repository, diffId, { tar: true });
+  const existing = hasWholeLayer(repository, diffId, isSplitTar);
   const ref = options.name === undefined ? {} : { ref: options.name };
   if (existing !== undefined) {
     if (options.name !== undefined) repository.setRef("streams", options.name, { entry: name });

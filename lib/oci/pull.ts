@@ -9,7 +9,7 @@ import {
   withContext,
 } from "../base/mod.ts";
 import type { ErofsVersion } from "../erofs/mod.ts";
-import type { Repository } from "../repository/mod.ts";
+import type { OpenStream, Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import { openArchive } from "./archive.ts";
 import { readDocument } from "./blob.ts";
@@ -18,6 +18,7 @@ import { imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
 import {
   hasWholeLayer,
   imageRefName,
+  isSplitTar,
   linkedImage,
   type OciImage,
   openManifest,
@@ -162,6 +163,16 @@ interface WantedLayer {
   readonly tar: Compression | undefined;
 }
 
+/** Whether what is stored under a layer's name is what is wanted. */
+function standsFor(stream: OpenStream, layer: WantedLayer): boolean {
+  const { id, descriptor, tar } = layer;
+  const isArtifact = id === descriptor.digest;
+  if (!isArtifact) return isSplitTar(stream);
+  // The blob as it is serves every artifact; unpacked, it is only what a tar layer asks for.
+  if (stream.contentType === CONTENT_TYPE.ociBlob || tar !== undefined) return true;
+  return stream.streamSize === BigInt(descriptor.size);
+}
+
 /** One pull. */
 class Pull {
   readonly #repository: Repository;
@@ -259,8 +270,9 @@ class Pull {
       if (error instanceof ComposefsError) return undefined; // absent, or damaged and made anew
       throw error;
     }
-    for (const { id, tar } of wanted) {
-      const object = hasWholeLayer(repository, id, { tar: tar !== undefined });
+    for (const layer of wanted) {
+      const { id } = layer;
+      const object = hasWholeLayer(repository, id, (stream) => standsFor(stream, layer));
       if (object === undefined || image.manifestStream.refs.get(id.toString()) !== object) {
         return undefined;
       }
@@ -296,10 +308,9 @@ class Pull {
     for (const layer of wanted) {
       const key = layer.id.toString();
       if (objects.has(key) || missing.has(key)) continue;
-      const tar = layer.tar !== undefined;
       const present = this.#options.repair
         ? undefined
-        : hasWholeLayer(repository, layer.id, { tar });
+        : hasWholeLayer(repository, layer.id, (stream) => standsFor(stream, layer));
       if (present === undefined) missing.set(key, layer);
       else {
         objects.set(key, present);

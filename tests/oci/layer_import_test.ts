@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { nodeZstd, type ProgressEvent } from "../../lib/base/mod.ts";
 import { Batch } from "../../lib/oci/batch.ts";
+import { checkImages } from "../../lib/oci/mod.ts";
 import { LayerObjects } from "../../lib/oci/layer_objects.ts";
 import { ObjectDirectory, type Repository } from "../../lib/repository/mod.ts";
 import { CONTENT_TYPE, SplitstreamWriter } from "../../lib/splitstream/mod.ts";
 import { loadNative } from "../helpers/native.ts";
 import { TempDir } from "../helpers/temp.ts";
-import { LayoutMaker, names, newRepository, pull, TYPE } from "./_oci.ts";
+import { LayoutMaker, names, newRepository, packed, pull, sha256, TYPE } from "./_oci.ts";
 
 loadNative();
 
@@ -64,6 +65,31 @@ Deno.test("an empty blob is an object like any other, whoever stores it", async 
       // The object that cfsctl 0.9.4 makes of it.
       assert.match(repository.streamObject(`oci-layer-${digest}`)!, /^e80ecd8d8e3c/);
     });
+  }
+});
+
+Deno.test("a layer that was unpacked cannot stand for its blob as it is", async () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("repo"));
+  const blob = packed(new Uint8Array(10240), "gzip");
+  const artifact = (name: string, mediaType: string) => {
+    const maker = new LayoutMaker(dir.join(name));
+    const config = maker.blob("{}", TYPE.empty);
+    const layers = [maker.blob(blob, mediaType)];
+    return maker.index([maker.json({ schemaVersion: 2, config, layers }, TYPE.manifest)]);
+  };
+  const tar = artifact("tar", `${TYPE.layer}+gzip`);
+  const plain = artifact("plain", "application/octet-stream");
+  const content = () => {
+    const stream = repository.openStream(`oci-layer-${sha256(blob)}`);
+    return repository.streamContent(stream).reduce((sum, piece) => sum + piece.length, 0);
+  };
+  await pull(repository, tar, { name: "tar" });
+  assert.equal(content(), 10240);
+  for (const [name, source] of [["plain", plain], ["tar", tar], ["plain", plain]] as const) {
+    await pull(repository, source, { name });
+    assert.equal(content(), blob.length);
+    assert.deepEqual((await checkImages(repository, { deep: true })).errors, []);
   }
 });
 
