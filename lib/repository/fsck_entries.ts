@@ -1,5 +1,5 @@
 /** Checking streams, images and references (spec: repository 9, 14.6). */
-import { DigestMismatchError, type ObjectId } from "../base/mod.ts";
+import { DigestMismatchError, FormatError, type ObjectId } from "../base/mod.ts";
 import { ErrnoError, errnoText, statAt } from "../../ffi/mod.ts";
 import { checkStructure, type ErofsImage, listObjects, openImage } from "../erofs/mod.ts";
 import type { RepositoryState } from "./_state.ts";
@@ -155,7 +155,7 @@ function checkImage(
   if (id !== name) addError(report, "image-name-mismatch", `${path}: leads to object ${id}`);
   try {
     const image = soundImage(state, id);
-    for (const object of listObjects(image, { hash: state.algorithm.hash })) {
+    for (const object of listObjects(image, { hash: state.algorithm.hash, structure: false })) {
       checkNeeded(phase, { kind: "image-missing-object", id: object, path, user: path });
     }
     return id === name;
@@ -179,7 +179,8 @@ function soundImage(state: RepositoryState, id: ObjectId): ErofsImage {
 
 function openWhole(bytes: Uint8Array<ArrayBuffer>): ErofsImage {
   const image = openImage(bytes);
-  checkStructure(image);
+  const [fault] = checkStructure(image);
+  if (fault !== undefined) throw new FormatError("erofs", `Invalid image: ${fault}`);
   return image;
 }
 

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { ALGORITHMS } from "../../lib/base/mod.ts";
+import { ALGORITHMS, type ObjectId } from "../../lib/base/mod.ts";
+import { SUPERBLOCK, SUPERBLOCK_OFFSET } from "../../lib/erofs/layout.ts";
 import { initRepository, Repository } from "../../lib/repository/mod.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { callCfs, listTree, readTranscript, unpackRepository } from "./_fixtures.ts";
@@ -250,4 +251,20 @@ Deno.test("fsck stops when it is told to", async () => {
     repository.fsck({ signal: AbortSignal.abort(new Error("enough")) }),
     /enough/,
   );
+});
+
+Deno.test("an image whose superblock miscounts is no sound image", async () => {
+  using dir = new TempDir();
+  using repository = Repository.open(await unpackRepository("img256", dir));
+  const bytes = repository.objects.read(IMAGE as ObjectId);
+  const INODES = SUPERBLOCK_OFFSET + SUPERBLOCK.inos[0];
+  bytes[INODES] = bytes[INODES]! ^ 1;
+  const id = repository.writeImage(bytes);
+  const report = await repository.fsck();
+  assert.equal(report.errors.length, 1);
+  assert.match(
+    report.errors[0]!,
+    new RegExp(`^fsck: image-invalid: images/${id}: Invalid image: superblock claims \\d+ inodes`),
+  );
+  assert.equal(report.images_corrupted, 1);
 });
