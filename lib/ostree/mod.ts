@@ -128,6 +128,7 @@ export {
   pullCommit,
   type PullTask,
 } from "./pull.ts";
+export { formatMetadataValue, metadataToJson } from "./inspect.ts";
 export {
   deltaIndexPath,
   type DeltaName,
@@ -172,9 +173,59 @@ export {
   type SummaryIndex,
   type SummaryRef,
 } from "./summary.ts";
-export { formatMetadataValue, metadataToJson } from "./inspect.ts";
+export {
+  type GpgKeyFile,
+  GpgKeyring,
+  type GpgStatus,
+  type GpgVerdict,
+  type GpgVerifyOptions,
+} from "./gpg.ts";
+export {
+  isSignType,
+  NO_SIGN_KEYS,
+  parseSignKey,
+  parseSignKeys,
+  SIGN_TYPES,
+  SignKey,
+  type SignKeys,
+  type SignType,
+} from "./sign_keys.ts";
+export {
+  NO_VERIFICATION,
+  type SignRequirement,
+  verifiesCommits,
+  verifiesSummary,
+  type VerifyPolicy,
+} from "./verify_policy.ts";
+export {
+  GPG_SIGNATURES,
+  type ValidSignature,
+  verifyCommit,
+  verifyDelta,
+  type VerifyOptions,
+  type VerifyReport,
+  verifySummary,
+} from "./verify.ts";
+export {
+  gpgKeyFiles,
+  type KeyArguments,
+  keyPolicy,
+  remotePolicy,
+  type RemotePolicyOptions,
+  SYSTEM_TRUST,
+  type TrustPlaces,
+} from "./trusted_keys.ts";
+export {
+  checkRemoteName,
+  Remote,
+  REMOTE_OPTIONS,
+  remoteGroup,
+  type RemoteOption,
+} from "./remote.ts";
+export { type AddRemoteOptions, REMOTES_DIRECTORY, RemoteStore } from "./remotes.ts";
 export { type CommitDiff, diffCommits, type DiffSide } from "./diff.ts";
 export { type ReachableObject, reachableObjects } from "./reachable.ts";
 export { checkStoredCommit, type CommitFsckReport } from "./commit_fsck.ts";
 export { commitImage, type CommitImageOptions, type CreatedCommit } from "./commit_image.ts";
 export { exportCommit, type ExportOptions, type ExportResult } from "./export.ts";
+export { deltaFromServer, type DeltaServer, type ServerDeltaOptions } from "./delta_remote.ts";
