@@ -174,6 +174,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/ostree_pull_local.ts"),
   },
   {
+    name: "ostree apply-delta",
+    summary: "Apply a static delta from local files",
+    load: () => import("./commands/ostree_apply_delta.ts"),
+  },
+  {
+    name: "ostree pull",
+    summary: "Pull ostree commits from a server",
+    load: () => import("./commands/ostree_pull.ts"),
+  },
+  {
     name: "ostree mount",
     summary: "Mount an ostree commit's composefs EROFS at the given mountpoint",
     load: () => import("./commands/ostree_mount.ts"),

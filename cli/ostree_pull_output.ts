@@ -14,8 +14,9 @@ export function parseJobs(text: string): number {
   throw new InvalidNameError("expected a number from 1 to 999");
 }
 
-function counts({ stats }: OstreePullResult): string {
+function counts({ stats }: OstreePullResult, applied: boolean): string {
   const { delta } = stats;
+  if (applied) return `${delta?.metadata ?? 0} metadata + ${delta?.files ?? 0} files applied`;
   if (delta !== undefined) {
     return `${delta.metadata} metadata + ${delta.files} files via ${delta.parts} delta parts`;
   }
@@ -28,12 +29,13 @@ function counts({ stats }: OstreePullResult): string {
  *
  * @param context The command's context.
  * @param result The result.
- * @param options `json`: one document instead of lines.
+ * @param options `json`: one document instead of lines; `applied`: a delta was asked for, not a
+ *   pull.
  */
 export function showPull(
   context: Context,
   result: OstreePullResult,
-  options: { json: boolean },
+  options: { json: boolean; applied?: boolean },
 ): void {
   const { stdout } = context;
   const { stats } = result;
@@ -60,7 +62,7 @@ export function showPull(
   stdout.line(`verity  ${result.stream}`);
   stdout.line(`image   ${result.image}`);
   if (result.tag !== undefined) stdout.line(`tagged  ${result.tag}`);
-  stdout.line(`objects ${counts(result)}`);
+  stdout.line(`objects ${counts(result, options.applied ?? false)}`);
   if (stats.cloned > 0) {
     context.note(`${stats.cloned} files share their blocks, ${stats.copied} were copied`);
   }

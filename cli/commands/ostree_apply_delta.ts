@@ -1,0 +1,39 @@
+import { applyLocalDelta } from "../../lib/ostree/mod.ts";
+import type { CommandUnknownOpts } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { openRepository } from "../open_repository.ts";
+import { showPull } from "../ostree_pull_output.ts";
+
+const DESCRIPTION = `Apply a static delta from local files
+
+DELTA_PATH is the file of a superblock, a delta in a single file, or a delta's directory. The commit
+that it starts from must be stored. Every object is checked against its checksum, the commit against
+the one the delta names, before anything gets a name.`;
+
+/** Declares `ostree apply-delta`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("apply-delta")
+    .description(DESCRIPTION)
+    .argument("<DELTA_PATH>", "superblock or directory of the delta")
+    .option("--reference <NAME>", "tag to make")
+    .option("--json", "Output the result as JSON")
+    .action(async (path, options) => {
+      using repository = openRepository(context);
+      using progress = await context.progress();
+      const { reference } = options;
+      const result = await applyLocalDelta(repository, path, {
+        ...(reference === undefined ? {} : { tag: reference }),
+        progress: progress.sink,
+      });
+      progress[Symbol.dispose]();
+      showPull(context, result, { json: options.json ?? false, applied: true });
+    });
+  return withNotes(declared, {
+    examples: [
+      "cfs --repo r ostree apply-delta update.delta",
+      "cfs --repo r ostree apply-delta --reference os/stable deltas/B8/Id9h…",
+    ],
+    complete: { "0": "file" },
+  });
+}

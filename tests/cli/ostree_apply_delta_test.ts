@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { ROOT } from "../helpers/run.ts";
+import { TempDir } from "../helpers/temp.ts";
+import { call } from "./_call.ts";
+
+const FIXTURES = `${ROOT}fixtures/ostree/deltas`;
+const B = "927c5470b98460a6e908a9f8539535def1566d5e11af003872b8ae1e573d9939";
+const IMAGE_B = "2ac8bf3ff5990ca641c0019dc1be4e1f6e789c1258cbec3d8e8f602442705ec1";
+
+Deno.test("ostree apply-delta prints what it stored, as the reference does", async () => {
+  using dir = new TempDir();
+  const cfs = (...args: string[]) => call(["--repo", dir.join("repo"), ...args]);
+  const apply = (...args: string[]) => cfs("ostree", "apply-delta", ...args);
+  await call(["init", "--insecure", "--algorithm", "fsverity-sha256-12", dir.join("repo")]);
+  const early = await apply(`${FIXTURES}/std`);
+  assert.equal(early.code, 1);
+  assert.match(early.stderr, /^Error: base commit 07c21df6[0-9a-f]+ not found in repository\n/);
+  const first = await apply(`${FIXTURES}/scratch`);
+  assert.equal(first.code, 0, first.stderr);
+  assert.match(first.stdout, /^objects 13 metadata \+ 26 files applied$/m);
+  assert.match(first.stderr, /not tagged; gc will remove it/);
+  const second = await apply("--reference", "os/stable", `${FIXTURES}/std/superblock`);
+  assert.match(
+    second.stdout,
+    new RegExp(
+      `^commit  ${B}\nverity  [0-9a-f]{64}\nimage   ${IMAGE_B}\n` +
+        "tagged  os/stable\nobjects 6 metadata \\+ 6 files applied\n$",
+    ),
+  );
+  assert.equal(second.stderr, "");
+  const again = await apply(`${FIXTURES}/std`);
+  assert.match(again.stdout, /^objects 0 metadata \+ 0 files applied$/m);
+  const json = JSON.parse((await apply("--json", `${FIXTURES}/inline`)).stdout);
+  assert.deepEqual([json.commit, json.image, json.present], [B, IMAGE_B, true]);
+  assert.match((await cfs("ostree", "images")).stdout, /os\/stable/);
+  assert.match((await cfs("fsck")).stdout, /^status: ok$/m);
+});
+
+Deno.test("ostree apply-delta refuses a forged commit", async () => {
+  using dir = new TempDir();
+  const cfs = (...args: string[]) => call(["--repo", dir.join("repo"), ...args]);
+  await call(["init", "--insecure", dir.join("repo")]);
+  await cfs("ostree", "apply-delta", `${FIXTURES}/scratch`);
+  const forged = await cfs("ostree", "apply-delta", "--reference", "x", `${FIXTURES}/hostile`);
+  assert.equal(forged.code, 1);
+  assert.equal(forged.stdout, "");
+  assert.match(forged.stderr, /^Error: Corrupted commit object; checksum expected='927c/);
+  assert.doesNotMatch((await cfs("ostree", "images")).stdout, /x/);
+  assert.equal((await cfs("ostree", "inspect", B)).code, 1);
+});
