@@ -7,9 +7,16 @@ import { addressOf, type PathArg } from "./memory.ts";
 /** Most bytes one call moves; keeps results inside 31 bits. */
 const MAX_CALL = 0x40000000;
 
-/** Whether a failed call should simply be made again. */
-function interrupted(): boolean {
-  return errno() === errnoNumber("EINTR");
+const EINTR = errnoNumber("EINTR");
+
+/**
+ * Passes when a failed call should simply be made again; errno is read once, before anything else.
+ *
+ * @throws {ErrnoError} for every other reason
+ */
+function checkInterrupted(syscall: string, path?: PathArg): void {
+  const code = errno();
+  if (code !== EINTR) throw new ErrnoError(syscall, code, path);
 }
 
 /** Reads up to `buffer.length` bytes at `offset`; 0 at the end of the file. */
@@ -20,7 +27,7 @@ export function pread(fd: Fd | number, buffer: Uint8Array, offset: number): numb
     const count = Math.min(buffer.length, MAX_CALL);
     const result = symbols.pread(number, addressOf(buffer), count, offset);
     if (result >= 0) return result;
-    if (!interrupted()) throw new ErrnoError("pread", errno());
+    checkInterrupted("pread");
   }
 }
 
@@ -34,7 +41,7 @@ export function preadAddress(
   for (;;) {
     const result = symbols.pread(fd, target.address, count, target.offset);
     if (result >= 0) return result;
-    if (!interrupted()) throw new ErrnoError("pread", errno());
+    checkInterrupted("pread");
   }
 }
 
@@ -56,7 +63,7 @@ export function read(fd: Fd | number, buffer: Uint8Array): number {
   for (;;) {
     const result = symbols.read(number, addressOf(buffer), Math.min(buffer.length, MAX_CALL));
     if (result >= 0) return result;
-    if (!interrupted()) throw new ErrnoError("read", errno());
+    checkInterrupted("read");
   }
 }
 
@@ -78,8 +85,8 @@ export function writeAddress(
   while (done < length) {
     const result = symbols.write(number, address + done, Math.min(length - done, MAX_CALL));
     if (result < 0) {
-      if (interrupted()) continue;
-      throw new ErrnoError("write", errno(), path);
+      checkInterrupted("write", path);
+      continue;
     }
     done += result;
   }
@@ -94,8 +101,8 @@ export function pwriteAll(fd: Fd | number, bytes: Uint8Array, offset: number): v
     const count = Math.min(bytes.length - done, MAX_CALL);
     const result = symbols.pwrite(number, addressOf(bytes) + done, count, offset + done);
     if (result < 0) {
-      if (interrupted()) continue;
-      throw new ErrnoError("pwrite", errno());
+      checkInterrupted("pwrite");
+      continue;
     }
     done += result;
   }

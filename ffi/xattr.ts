@@ -16,36 +16,33 @@ const ENODATA = errnoNumber("ENODATA");
 const EOPNOTSUPP = errnoNumber("EOPNOTSUPP");
 const EBADF = errnoNumber("EBADF");
 
-/** How the three kinds of targets are listed and read; scratch slots 0 and 1 hold path and name. */
-interface Access {
-  list(): number;
-  get(name: number): number;
-}
-
 /**
  * All extended attributes behind one target: `[name, value, name, value, …]`, `undefined` when
  * there are none or the file system has none at all.
+ *
+ * @param listed what listing the names into the scratch buffer came to, and errno of that
+ * @param get reads the value of the name at an address
  */
-function readAll(access: Access, path: PathArg | undefined): ByteString[] | undefined {
-  const length = access.list();
-  if (length === 0) return undefined;
-  if (length < 0) {
-    const code = errno();
-    if (code === EOPNOTSUPP) return undefined;
-    throw new ErrnoError("listxattr", code, path);
-  }
+function readAll(
+  listed: { length: number; code: number },
+  get: (name: number) => number,
+  path: PathArg | undefined,
+): ByteString[] | undefined {
+  const { length, code } = listed;
+  if (length === 0 || (length < 0 && code === EOPNOTSUPP)) return undefined;
+  if (length < 0) throw new ErrnoError("listxattr", code, path);
   const out: ByteString[] = [];
   const base = addressOf(names);
   for (let start = 0; start < length;) {
     let end = names.indexOf(0, start);
     if (end < 0 || end > length) end = length;
-    const got = access.get(base + start);
+    const got = get(base + start);
     if (got >= 0) {
       out.push(toByteString(names.subarray(start, end)), toByteString(value.subarray(0, got)));
     } else {
-      const code = errno();
+      const failure = errno();
       // Removed since it was listed, or listed by a file system that has no value for it.
-      if (code !== ENODATA) throw new ErrnoError("getxattr", code, path);
+      if (failure !== ENODATA) throw new ErrnoError("getxattr", failure, path);
     }
     start = end + 1;
   }
@@ -64,17 +61,13 @@ export function fdXattrs(fd: Fd | number): ByteString[] | undefined {
   const number = fdNumber(fd);
   const length = symbols.flistxattr(number, addressOf(names), LIMIT);
   if (length === 0) return undefined;
-  if (length < 0 && errno() === EBADF) {
-    const path = cPath(`/proc/self/fd/${number}`);
-    return readAll({
-      list: () => symbols.listxattr(path, addressOf(names), LIMIT),
-      get: (name) => symbols.getxattr(path, name, addressOf(value), LIMIT),
-    }, `/proc/self/fd/${number}`);
+  const code = length < 0 ? errno() : 0;
+  if (code === EBADF) {
+    const path = `/proc/self/fd/${number}`;
+    return pathXattrs(cPath(path), path, { follow: true });
   }
-  return readAll({
-    list: () => length,
-    get: (name) => symbols.fgetxattr(number, name, addressOf(value), LIMIT),
-  }, undefined);
+  const get = (name: number) => symbols.fgetxattr(number, name, addressOf(value), LIMIT);
+  return readAll({ length, code }, get, undefined);
 }
 
 /**
@@ -84,12 +77,23 @@ export function fdXattrs(fd: Fd | number): ByteString[] | undefined {
  * @throws {ErrnoError} when they cannot be read
  */
 export function nameXattrs(dir: Fd | number, name: ByteString): ByteString[] | undefined {
-  const symbols = libc();
   const path = cBytes(`/proc/self/fd/${fdNumber(dir)}/${name}`);
-  return readAll({
-    list: () => symbols.llistxattr(path, addressOf(names), LIMIT),
-    get: (attribute) => symbols.lgetxattr(path, attribute, addressOf(value), LIMIT),
-  }, name);
+  return pathXattrs(path, name, { follow: false });
+}
+
+/** Extended attributes of the path at an address; `shown` is for errors. */
+function pathXattrs(
+  path: number,
+  shown: string,
+  options: { follow: boolean },
+): ByteString[] | undefined {
+  const symbols = libc();
+  const list = options.follow ? symbols.listxattr : symbols.llistxattr;
+  const read = options.follow ? symbols.getxattr : symbols.lgetxattr;
+  const length = list(path, addressOf(names), LIMIT);
+  const code = length < 0 ? errno() : 0;
+  const get = (name: number) => read(path, name, addressOf(value), LIMIT);
+  return readAll({ length, code }, get, shown);
 }
 
 /** The value of one extended attribute of an open file; `undefined` when it has none. */
@@ -98,12 +102,13 @@ export function getXattr(fd: Fd | number, name: ByteString): ByteString | undefi
   const number = fdNumber(fd);
   const key = cBytes(name, 1);
   let length = symbols.fgetxattr(number, key, addressOf(value), LIMIT);
-  if (length < 0 && errno() === EBADF) {
+  let code = length < 0 ? errno() : 0;
+  if (code === EBADF) {
     const path = cPath(`/proc/self/fd/${number}`);
     length = symbols.getxattr(path, key, addressOf(value), LIMIT);
+    code = length < 0 ? errno() : 0;
   }
   if (length >= 0) return toByteString(value.subarray(0, length));
-  const code = errno();
   if (code === ENODATA || code === EOPNOTSUPP) return undefined;
   throw new ErrnoError("getxattr", code, name);
 }
