@@ -1,5 +1,5 @@
 import type { Algorithm, BlockHash, HashProvider } from "../base/mod.ts";
-import { descriptor, DESCRIPTOR_SIZE } from "./descriptor.ts";
+import { DESCRIPTOR, descriptor, DESCRIPTOR_SIZE } from "./descriptor.ts";
 
 /** Block sizes by their log2: composefs uses 12; 16 exists so that the digest is general. */
 export type LgBlockSize = 12 | 16;
@@ -128,7 +128,7 @@ export class FsVerityHasher {
       if (level === undefined || level.filled === 0) break; // empty file: the root hash is zeros
       const above = this.#levels[index + 1];
       if (level.filled === hash.size && (above === undefined || above.filled === 0)) {
-        scratch.set(level.block.subarray(0, hash.size), 16);
+        scratch.set(level.block.subarray(0, hash.size), DESCRIPTOR.rootHash[0]);
         break;
       }
       level.block.fill(0, level.filled);
