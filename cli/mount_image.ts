@@ -1,10 +1,5 @@
 /** Mounting an image of a repository, for the commands that do (spec: boot-and-mount 4). */
-import {
-  DigestMismatchError,
-  type ObjectId,
-  UnsupportedError,
-  withContext,
-} from "../lib/base/mod.ts";
+import { type ObjectId, UnsupportedError, withContext } from "../lib/base/mod.ts";
 import { mountComposefs } from "../lib/mount/mod.ts";
 import type { Repository } from "../lib/repository/mod.ts";
 import { type Fd, O, openPath } from "../ffi/mod.ts";
@@ -63,16 +58,6 @@ function openLayer(path: string, what: string): Fd {
   }
 }
 
-/** Opens an image that is what its name says, checked by the kernel or by us. */
-function openChecked(repository: Repository, id: ObjectId): Fd {
-  const { fd, verified } = repository.objects.open(id);
-  if (verified) return fd;
-  const actual = repository.objects.measure(id);
-  if (actual === id) return fd;
-  fd.close();
-  throw new DigestMismatchError("image", id, actual);
-}
-
 /** What to mount where. */
 export interface MountRequest {
   /** The image. */
@@ -97,7 +82,7 @@ export async function mountImage(repository: Repository, request: MountRequest):
   using stack = new DisposableStack();
   const upper = upperdir === undefined ? undefined : stack.use(openLayer(upperdir, "upperdir"));
   const work = workdir === undefined ? undefined : stack.use(openLayer(workdir, "workdir"));
-  const image = stack.use(openChecked(repository, request.id));
+  const image = stack.use(repository.objects.openVerified(request.id));
   await mountComposefs({
     image,
     imagePath: `${repository.path}/images/${request.id}`,

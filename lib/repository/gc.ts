@@ -225,11 +225,12 @@ class Marker {
         continue;
       }
       try {
-        objects.add(entryObject(this.#state, category, name)!);
+        const id = entryObject(this.#state, category, name);
+        if (id !== undefined) objects.add(id);
       } catch (error) {
-        this.#warnings.push(
-          `${category}/${name}: ${error instanceof Error ? error.message : error}`,
-        );
+        // No object's name is in the link, so nothing is lost; a link that cannot be read is no such.
+        if (!(error instanceof FormatError)) throw error;
+        this.#warnings.push(`${category}/${name}: ${error.message}`);
       }
     }
   }

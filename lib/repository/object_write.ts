@@ -11,6 +11,7 @@ import {
   enableVerity,
   errno,
   ErrnoError,
+  errnoNumber,
   Fd,
   isErrno,
   linkFd,
@@ -268,7 +269,7 @@ export class ObjectDirectory {
   /** Puts a good object in the place of a damaged one, in one step. */
   #replace(file: Temporary, path: string): void {
     const name = TMP_OBJECT_PREFIX + randomName();
-    if (!this.#link(file, name)) throw new ErrnoError("linkat", 17, name);
+    if (!this.#link(file, name)) throw new ErrnoError("linkat", errnoNumber("EEXIST"), name);
     try {
       renameAt(this.#dir, name, this.#dir, path);
     } catch (error) {
@@ -348,12 +349,17 @@ class Temporary implements Disposable {
   /** Replaces the (sealed) file by a sealed copy of it. */
   copyAnew(): void {
     const copy = openAt(this.#dir, ".", { flags: O.TMPFILE | O.RDWR, mode: 0o644 });
-    const piece = pieceBuffer();
-    for (let offset = 0;;) {
-      const got = preadFull(this.#fd, piece, offset);
-      writeAll(copy, piece.subarray(0, got));
-      offset += got;
-      if (got < piece.length) break;
+    try {
+      const piece = pieceBuffer();
+      for (let offset = 0;;) {
+        const got = preadFull(this.#fd, piece, offset);
+        writeAll(copy, piece.subarray(0, got));
+        offset += got;
+        if (got < piece.length) break;
+      }
+    } catch (error) {
+      copy.close();
+      throw error;
     }
     this.#fd.close();
     this.#fd = copy;

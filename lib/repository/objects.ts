@@ -217,11 +217,23 @@ export class DiskObjectStore implements ObjectPruner, Disposable {
     }
   }
 
-  /** The digest that an object really has, measured by the kernel or computed. */
-  measure(id: ObjectId): ObjectId {
+  /**
+   * Opens an object that is what its name says, by the kernel's word or by hashing what is open.
+   *
+   * @throws {NotFoundError} when it is not there
+   * @throws {PolicyError} when fs-verity is required and not enabled on it
+   * @throws {DigestMismatchError} when it has another digest
+   */
+  openVerified(id: ObjectId): Fd {
     const { fd, verified } = this.open(id);
-    using _fd = fd;
-    return verified ? id : this.#hashing().idOfFile(fd);
+    try {
+      const actual = verified ? id : this.#hashing().idOfFile(fd);
+      if (actual !== id) throw new DigestMismatchError("object", id, actual);
+      return fd;
+    } catch (error) {
+      fd.close();
+      throw error;
+    }
   }
 
   write(bytes: Uint8Array): StoredObject {

@@ -84,3 +84,20 @@ Deno.test("a repair is told about where streams and images are written", () => {
   assert.deepEqual(notices, Array(2).fill(`repaired damaged object ${id}`));
   assert.equal(repository.openStream("s").id, id);
 });
+
+Deno.test("openVerified() gives what the name says or nothing, and leaves nothing open", () => {
+  using dir = new TempDir();
+  initRepository(dir.join("r"), { insecure: true, algorithm: ALGORITHMS.sha256 });
+  using repository = Repository.open(dir.join("r"));
+  const { id } = repository.objects.write(new Uint8Array(5000));
+  const file = dir.join("r", "objects", id.slice(0, 2), id.slice(2));
+  repository.objects.openVerified(id).close();
+  const before = [...Deno.readDirSync("/proc/self/fd")].length;
+  Deno.writeFileSync(file, new Uint8Array(5000).fill(1));
+  assert.throws(() => repository.objects.openVerified(id), DigestMismatchError);
+  // Something that cannot even be read.
+  Deno.removeSync(file);
+  Deno.mkdirSync(file);
+  assert.throws(() => repository.objects.openVerified(id), /Is a directory/);
+  assert.equal([...Deno.readDirSync("/proc/self/fd")].length, before);
+});
