@@ -7,8 +7,30 @@ import type { SignRequirement } from "./verify_policy.ts";
 /** What the value of an option must be. */
 type OptionKind = "text" | "url" | "boolean" | "sign";
 
-/** The options of remotes that are understood. */
-const OPTIONS = {
+/** An option of a remote that is understood. */
+export type RemoteOption =
+  | "url"
+  | "contenturl"
+  | "branches"
+  | "proxy"
+  | "http2"
+  | "tls-permissive"
+  | "tls-ca-path"
+  | "tls-client-cert-path"
+  | "tls-client-key-path"
+  | "gpg-verify"
+  | "gpg-verify-summary"
+  | "gpgkeypath"
+  | "sign-verify"
+  | "sign-verify-summary"
+  | "verification-ed25519-key"
+  | "verification-ed25519-file"
+  | "verification-spki-key"
+  | "verification-spki-file"
+  | "unconfigured-state"
+  | "custom-backend";
+
+const OPTIONS: Readonly<Record<RemoteOption, OptionKind>> = {
   "url": "url",
   "contenturl": "url",
   "branches": "text",
@@ -29,10 +51,7 @@ const OPTIONS = {
   "verification-spki-file": "text",
   "unconfigured-state": "text",
   "custom-backend": "text",
-} as const satisfies Readonly<Record<string, OptionKind>>;
-
-/** An option of a remote that is understood. */
-export type RemoteOption = keyof typeof OPTIONS;
+};
 
 /** Names of the options that are understood. */
 export const REMOTE_OPTIONS: readonly RemoteOption[] = Object.keys(OPTIONS) as RemoteOption[];
@@ -169,7 +188,7 @@ export class Remote {
   }
 
   #checkValue(key: RemoteOption, value: string): void {
-    const kind: OptionKind = OPTIONS[key];
+    const kind = OPTIONS[key];
     if (kind === "boolean") this.flag(key);
     else if (kind === "sign") this.#sign(key);
     else if (kind === "url" && !URL.canParse(value.replace(/^(?:mirrorlist|metalink)=/, ""))) {
