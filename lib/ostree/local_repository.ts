@@ -306,7 +306,8 @@ function readSmall(root: Fd, path: string, limit: number): string | undefined {
   try {
     fd = openAt2(root, path, { flags: O.RDONLY | O.NONBLOCK, resolve: RESOLVE.BENEATH });
   } catch (error) {
-    if (isErrno(error, "ENOENT", "ENOTDIR", "ENAMETOOLONG")) return undefined;
+    // What leads out of the repository, or nowhere, is none of its files.
+    if (isErrno(error, "ENOENT", "ENOTDIR", "ENAMETOOLONG", "EXDEV", "ELOOP")) return undefined;
     throw error;
   }
   using _fd = fd;
