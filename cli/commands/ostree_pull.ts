@@ -1,0 +1,92 @@
+import { InvalidNameError, NotFoundError } from "../../lib/base/mod.ts";
+import { pullRemote, type RemoteSource } from "../../lib/ostree/mod.ts";
+import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, parsed, withNotes } from "../declare.ts";
+import { UsageError } from "../errors.ts";
+import { openRepository } from "../open_repository.ts";
+import { parseJobs, showPull } from "../ostree_pull_output.ts";
+import { journalsOf, openServer } from "../ostree_server.ts";
+
+const DESCRIPTION = `Pull ostree commits from a server
+
+OSTREE_REPO_URL is http:, https:, mirrorlist=URL or metalink=URL. What stored commits hold is not
+fetched again, nor what a pull brought that did not get to its end. Every object is checked against
+its checksum before anything gets a name. Each ref becomes its commit's tag as well.`;
+
+async function allRefs(source: RemoteSource): Promise<string[]> {
+  const summary = await source.summary();
+  if (summary !== undefined) return summary.refs.map(({ name }) => name);
+  const message = "no summary available from remote";
+  throw new NotFoundError("summary", source.location, { message });
+}
+
+function parseDepth(text: string): number {
+  if (/^(?:-1|[0-9]{1,6})$/.test(text)) return Number(text);
+  throw new InvalidNameError("expected a number, or -1 for all");
+}
+
+/** Declares `ostree pull`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("pull")
+    .description(DESCRIPTION)
+    .argument("<OSTREE_REPO_URL>", "where the repository is")
+    .argument("[OSTREE_REF...]", "refs and commit IDs; ^ for the parent")
+    .option("--base-name <BASE_NAME>", "a tag whose objects need not be fetched again")
+    .option("--ref-as <NAME>", "tag to make instead of the ref's name")
+    .option("--no-tag", "make no tag")
+    .option("--mirror", "pull all refs that the summary lists")
+    .addOption(
+      new Option("--depth <DEPTH>", "how many parents to pull as well; -1 for all")
+        .argParser(parsed(parseDepth)),
+    )
+    .option("--timestamp-check", "refuse a commit older than the one the tag leads to")
+    .option("--disable-ref-binding-check", "accept a commit that is bound to other refs")
+    .addOption(
+      new Option("--jobs <JOBS>", "Requests at a time (defaults to 16)")
+        .argParser(parsed(parseJobs)),
+    )
+    .option("--subset <SUBSET>", "part of the summary index (defaults to the architecture)")
+    .option("--contenturl <URL>", "where the objects are, when elsewhere")
+    .option("--proxy <URL>", "proxy to go through")
+    .option("--tls-ca-path <FILE>", "certificates of authorities to trust")
+    .option("--tls-client-cert-path <FILE>", "certificate to show")
+    .option("--tls-client-key-path <FILE>", "key to the certificate")
+    .option("--cookies <FILE>", "cookies in Netscape's format")
+    .option("--json", "Output the results as JSON")
+    .action(async (url, references, options) => {
+      if (references.length === 0 && !options.mirror) {
+        throw new UsageError("OSTREE_REF is missing");
+      }
+      if (options.refAs !== undefined && (options.mirror || references.length !== 1)) {
+        throw new UsageError("--ref-as names the tag of a single ref");
+      }
+      using repository = openRepository(context);
+      using source = openServer(url, { ...options, repository });
+      using progress = await context.progress();
+      const { baseName, refAs, jobs, depth } = options;
+      const tag = options.tag ? refAs : null;
+      const journals = journalsOf(repository);
+      const results = await pullRemote(repository, source, {
+        references: options.mirror ? [...await allRefs(source), ...references] : references,
+        ...(tag === undefined ? {} : { tag }),
+        ...(baseName === undefined ? {} : { baseName }),
+        ...(jobs === undefined ? {} : { jobs }),
+        ...(depth === undefined ? {} : { depth }),
+        ...(journals === undefined ? {} : { journals }),
+        timestampCheck: options.timestampCheck ?? false,
+        disableRefBindingCheck: options.disableRefBindingCheck ?? false,
+        progress: progress.sink,
+      });
+      progress[Symbol.dispose]();
+      context.warn("commit signature not verified");
+      for (const result of results) showPull(context, result, { json: options.json ?? false });
+    });
+  return withNotes(declared, {
+    examples: [
+      "cfs --repo r ostree pull https://example.org/repo fedora/stable",
+      "cfs --repo r ostree pull --mirror --depth=1 https://example.org/repo",
+    ],
+    complete: { "--base-name": "ostree-tag", "--cookies": "file", "--tls-ca-path": "file" },
+  });
+}

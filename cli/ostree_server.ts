@@ -1,0 +1,89 @@
+/** Options that say how an OSTree repository on a server is talked to, and what comes of them. */
+import { fstat } from "../ffi/mod.ts";
+import { ComposefsError, InvalidNameError } from "../lib/base/mod.ts";
+import {
+  remoteClientOptions,
+  RemoteSource,
+  type RemoteSourceOptions,
+  repositorySummaryCache,
+} from "../lib/ostree/mod.ts";
+import type { Repository } from "../lib/repository/mod.ts";
+import { VERSION } from "./version.ts";
+
+/** The options, as they were given. */
+export interface ServerArguments {
+  /** Requests at a time. */
+  jobs?: number | undefined;
+  /** Subset of the refs. */
+  subset?: string | undefined;
+  /** Where the objects are. */
+  contenturl?: string | undefined;
+  /** Proxy to go through. */
+  proxy?: string | undefined;
+  /** File with certificates of authorities. */
+  tlsCaPath?: string | undefined;
+  /** File with the certificate to show. */
+  tlsClientCertPath?: string | undefined;
+  /** File with the key to the certificate. */
+  tlsClientKeyPath?: string | undefined;
+  /** File with cookies. */
+  cookies?: string | undefined;
+}
+
+/** Whether an argument says where a server is. */
+export function isServer(text: string): boolean {
+  return /^(?:mirrorlist=|metalink=)?https?:/i.test(text);
+}
+
+/**
+ * Prepares a repository on a server.
+ *
+ * @param url Its URL, `mirrorlist=URL` or `metalink=URL`.
+ * @param options The options that were given, and the repository that keeps summaries.
+ */
+export function openServer(
+  url: string,
+  options: ServerArguments & { repository?: Repository; more?: RemoteSourceOptions },
+): RemoteSource {
+  const { jobs, subset, contenturl, cookies, repository } = options;
+  if (!isServer(url)) throw new InvalidNameError("relative URL without a base");
+  const given: Readonly<Record<string, string | undefined>> = {
+    "proxy": options.proxy,
+    "tls-ca-path": options.tlsCaPath,
+    "tls-client-cert-path": options.tlsClientCertPath,
+    "tls-client-key-path": options.tlsClientKeyPath,
+  };
+  const transport = { name: url, text: (name: string) => given[name], flag: () => undefined };
+  return new RemoteSource(url, {
+    ...remoteClientOptions(transport, readText, cookies === undefined ? {} : { cookies }),
+    userAgent: `cfs/${VERSION}`,
+    ...(jobs === undefined ? {} : { requests: jobs }),
+    ...(subset === undefined ? {} : { subset }),
+    ...(contenturl === undefined ? {} : { contentUrl: contenturl }),
+    ...(repository === undefined ? {} : { cache: repositorySummaryCache(repository) }),
+    ...options.more,
+  });
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound) return undefined;
+    throw new ComposefsError("CFS_FAILED", `Reading ${path}`, { cause });
+  }
+}
+
+/**
+ * Directory in which unfinished pulls into a repository keep what has arrived: the user's cache, a
+ * place of its own for each repository. `undefined` when the user has no home.
+ *
+ * @param repository The repository.
+ */
+export function journalsOf(repository: Repository): string | undefined {
+  const home = Deno.env.get("HOME");
+  const cache = Deno.env.get("XDG_CACHE_HOME") || (home ? `${home}/.cache` : undefined);
+  if (cache === undefined || !cache.startsWith("/")) return undefined;
+  const { dev, ino } = fstat(repository.directory);
+  return `${cache}/cfs/ostree/${dev}-${ino}`;
+}
