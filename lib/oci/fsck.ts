@@ -4,6 +4,7 @@ import {
   decodeRefComponent,
   type FsckOptions,
   type FsckReport,
+  reasonOf,
   type Repository,
 } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
@@ -70,8 +71,7 @@ export async function checkImages(
 
 function tagsToCheck(repository: Repository, name?: string): { name: string; entry: string }[] {
   if (name !== undefined) return [{ name, entry: tagEntry(repository, name) }];
-  return repository.listRefs("streams")
-    .filter((ref) => ref.name.startsWith(`${TAG_REFS}/`))
+  return repository.listRefs("streams", TAG_REFS)
     .map((ref) => ({
       name: decodeRefComponent(ref.name.slice(TAG_REFS.length + 1)),
       entry: ref.entry,
@@ -86,12 +86,6 @@ function tagEntry(repository: Repository, name: string): string {
     if (error instanceof InvalidNameError) return ""; // a name that no tag can have
     throw error;
   }
-}
-
-function reasonOf(error: unknown): string {
-  const parts: string[] = [];
-  for (let at = error; at instanceof Error; at = at.cause) parts.push(at.message);
-  return parts.join(": ");
 }
 
 /** The check of one image. */

@@ -216,12 +216,10 @@ export function layerObject(image: OciImage, id: Digest): ObjectId {
 
 /** Digests of the manifests that refer to this one, sorted. */
 export function listReferrers(repository: Repository, subject: Digest): Digest[] {
-  const prefix = `${REFERRER_REFS}/${subject}/`;
+  const below = `${REFERRER_REFS}/${subject}`;
   const referrers: Digest[] = [];
-  for (const ref of repository.listRefs("streams")) {
-    if (!ref.name.startsWith(prefix)) continue;
-    const name = ref.name.slice(prefix.length);
-    const artifact = parseDigest(name);
+  for (const ref of repository.listRefs("streams", below)) {
+    const artifact = parseDigest(ref.name.slice(below.length + 1));
     if (artifact === undefined || ref.entry !== manifestStream(artifact)) continue;
     if (repository.streamObject(ref.entry) !== undefined) referrers.push(artifact);
   }
@@ -259,7 +257,7 @@ export function recordReferrer(repository: Repository, artifact: Digest, subject
  */
 export function pruneReferrers(repository: Repository): void {
   const gone = new Set<string>();
-  for (const ref of repository.listRefs("streams")) {
+  for (const ref of repository.listRefs("streams", REFERRER_REFS)) {
     const match = /^oci-referrers\/([^/]+)\/[^/]+$/.exec(ref.name);
     if (match === null) continue;
     const subject = match[1]!;

@@ -62,8 +62,7 @@ export interface Tag {
 /** All tags, sorted by name; links that lead to no manifest stream are reported and left out. */
 export function listTags(repository: Repository, warn: (text: string) => void = () => {}): Tag[] {
   const tags: Tag[] = [];
-  for (const ref of repository.listRefs("streams")) {
-    if (!ref.name.startsWith(`${TAG_REFS}/`)) continue;
+  for (const ref of repository.listRefs("streams", TAG_REFS)) {
     const name = decodeRefComponent(ref.name.slice(TAG_REFS.length + 1));
     const manifest = manifestOf(ref.entry);
     if (manifest === undefined) warn(`tag ${name} leads to ${ref.entry}, which is no manifest`);

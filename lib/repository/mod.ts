@@ -18,7 +18,7 @@
  * @module
  */
 export type { FsckOptions } from "./fsck.ts";
-export type { AffectedUser, FsckKind, FsckReport } from "./fsck_report.ts";
+export { type AffectedUser, type FsckKind, type FsckReport, reasonOf } from "./fsck_report.ts";
 export type { GcOptions, GcResult } from "./gc.ts";
 export type { ImageRef } from "./images.ts";
 export { type InitOptions, initRepository, type InitResult } from "./init.ts";

@@ -1,5 +1,5 @@
 /** References: names below `images/refs` and `streams/refs` (spec: repository 2). */
-import { type ByteString, fromByteString, NotFoundError } from "../base/mod.ts";
+import { type ByteString, fromByteString, NotFoundError, utf8ByteString } from "../base/mod.ts";
 import {
   DT,
   type Fd,
@@ -45,10 +45,12 @@ export const UNREADABLE_DIRECTORY = "Directory";
  * that its path is too long for the kernel is a stray of type {@linkcode UNREADABLE_DIRECTORY}.
  * Names that are not UTF-8 are found too, since collectors must not miss any; they are then not
  * shown as they are.
+ *
+ * @param below directory of references to which the walk is limited, the empty text for all
  */
-export function walkRefs(root: Fd, category: Category): (Ref | StrayEntry)[] {
+export function walkRefs(root: Fd, category: Category, below = ""): (Ref | StrayEntry)[] {
   const out: (Ref | StrayEntry)[] = [];
-  const pending: ByteString[] = [""];
+  const pending: ByteString[] = [utf8ByteString(below)];
   const base = `${category}/refs`;
   for (let prefix = pending.pop(); prefix !== undefined; prefix = pending.pop()) {
     const directory = fromByteString(`${base}${prefix === "" ? "" : "/" + prefix}`);
@@ -98,9 +100,10 @@ function typeOf(root: Fd, path: PathArg): number {
   return (stat.mode & S_IF.MT) / 0o10000;
 }
 
-/** All references of a category, sorted by name. */
-export function listRefs(state: RepositoryState, category: Category): Ref[] {
-  return walkRefs(state.root, category).filter((item): item is Ref => "name" in item);
+/** All references of a category, or those below one of its directories, sorted by name. */
+export function listRefs(state: RepositoryState, category: Category, below = ""): Ref[] {
+  if (below !== "") checkRefName(below);
+  return walkRefs(state.root, category, below).filter((item): item is Ref => "name" in item);
 }
 
 /**

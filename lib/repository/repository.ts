@@ -260,9 +260,13 @@ export class Repository implements Disposable {
     images.linkImage(this.#state, id);
   }
 
-  /** All references of a category, sorted by name. */
-  listRefs(category: Category): Ref[] {
-    return listRefs(this.#state, category);
+  /**
+   * All references of a category, sorted by name.
+   *
+   * @param below directory of references to which the list is limited; it may be missing
+   */
+  listRefs(category: Category, below?: string): Ref[] {
+    return listRefs(this.#state, category, below);
   }
 
   /** Entry that a reference leads to; `undefined` when there is no such reference. */

@@ -251,3 +251,19 @@ Deno.test("images and streams are found by the reference's rules", async () => {
   });
   assert.equal(oci.algorithm, ALGORITHMS.sha256);
 });
+
+Deno.test("listRefs() below a directory of references", () => {
+  using dir = new TempDir();
+  initRepository(dir.join("r"), { insecure: true });
+  using repository = Repository.open(dir.join("r"));
+  using writer = repository.newStream(1n);
+  repository.writeStream("s", writer.finish());
+  for (const name of ["a", "b/c", "b/d/e", "bb/c"]) {
+    repository.setRef("streams", name, { entry: "s" });
+  }
+  const names = (below?: string) => repository.listRefs("streams", below).map(({ name }) => name);
+  assert.deepEqual(names(), ["a", "b/c", "b/d/e", "bb/c"]);
+  assert.deepEqual(names("b"), ["b/c", "b/d/e"]);
+  for (const nothing of ["a", "c", "b/c"]) assert.deepEqual(names(nothing), []);
+  assert.throws(() => names("../../objects"), InvalidNameError);
+});
