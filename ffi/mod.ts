@@ -10,6 +10,7 @@ export * from "./fd.ts";
 export * from "./fsverity.ts";
 export * from "./io.ts";
 export * from "./lock.ts";
+export * from "./lzma.ts";
 export * from "./memory.ts";
 export * from "./open.ts";
 export * from "./stat.ts";

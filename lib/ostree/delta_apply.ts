@@ -4,6 +4,7 @@ import { type DeltaBase, type DeltaCounts, type DeltaSink, runDeltaPart } from "
 import { openDeltaPart, type Unxz } from "./delta_part.ts";
 import { Patcher } from "./delta_patch.ts";
 import type { DeltaPartEntry, DeltaSuperblock } from "./delta_superblock.ts";
+import { unxz } from "./delta_xz.ts";
 
 /** Reads the files of parts. */
 export interface DeltaParts {
@@ -19,7 +20,7 @@ export interface ApplyDeltaOptions {
   readonly base: DeltaBase;
   /** Where objects go. */
   readonly sink: DeltaSink;
-  /** Decompresses parts. @default the package for it */
+  /** Decompresses parts. @default liblzma, or a package where that is missing */
   readonly unxz?: Unxz;
   /** Gives up when aborted. */
   readonly signal?: AbortSignal;
@@ -37,7 +38,7 @@ export async function applyDelta(
   delta: DeltaSuperblock,
   options: ApplyDeltaOptions,
 ): Promise<DeltaCounts> {
-  const unxz = options.unxz ?? (await import("./delta_xz.ts")).unxz;
+  const decompress = options.unxz ?? unxz;
   const patcher = new Patcher();
   const read = (index: number): Promise<Uint8Array | undefined> => {
     const entry = delta.parts[index];
@@ -55,7 +56,7 @@ export async function applyDelta(
     const file = await next;
     next = read(entry.index + 1);
     try {
-      const part = await openDeltaPart(entry, file, unxz);
+      const part = await openDeltaPart(entry, file, decompress);
       const counts = runDeltaPart(entry, part, { ...options, patcher });
       metadata += counts.metadata;
       files += counts.files;

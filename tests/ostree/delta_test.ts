@@ -24,8 +24,9 @@ import {
   openDeltaEnvelope,
   parseDeltaSuperblock,
 } from "../../lib/ostree/delta_superblock.ts";
-import { unxz } from "../../lib/ostree/delta_xz.ts";
+import { unxz, unxzAnywhere } from "../../lib/ostree/delta_xz.ts";
 import { decodeVariant } from "../../lib/ostree/mod.ts";
+import "../helpers/libraries.ts";
 import { ROOT } from "../helpers/run.ts";
 import {
   concat,
@@ -208,28 +209,33 @@ Deno.test("parseDeltaSuperblock() guesses the byte order of old deltas by their 
 
 Deno.test("unxz() gives the content, or says that there is none", async (t) => {
   const packed = Deno.readFileSync(`${FIXTURES}/std/0`).subarray(1);
-  const plain = await unxz(packed, 34696);
-  assert.equal(plain.length, 34696);
-  const part = new DeltaPart(plain);
-  assert.equal(part.payload.length, 34493);
-  assert.equal(part.operations.length, 148);
-  assert.deepEqual(part.mode(3), { uid: 0, gid: 0, mode: 0o120777 });
   const changed = packed.slice();
   changed[3000]! ^= 1;
   const cases: [string, Uint8Array, number, RegExp][] = [
     ["over the limit", packed, 34695, /more than 34695 bytes/],
     ["cut off", packed.subarray(0, 20000), 1e6, /cut off/],
     ["cut off at the end", packed.subarray(0, -1), 1e6, /cut off/],
+    ["more at the end", concat(packed, new Uint8Array(4)), 1e6, /damaged|left over/],
     ["changed", changed, 1e6, /damaged/],
     ["empty", new Uint8Array(0), 1e6, /cut off/],
+    ["short", Uint8Array.of(0xfd, 0x37), 1e6, /cut off/],
   ];
-  for (const [name, bytes, limit, message] of cases) {
-    await t.step(name, async () => {
-      await assert.rejects(
-        unxz(bytes, limit),
-        (error) => error instanceof FormatError && message.test(error.message),
-      );
-    });
+  for (const [how, decompress] of Object.entries({ unxz, unxzAnywhere })) {
+    const plain = await decompress(packed, 34696);
+    assert.equal(plain.length, 34696);
+    const part = new DeltaPart(plain);
+    assert.equal(part.payload.length, 34493);
+    assert.equal(part.operations.length, 148);
+    assert.deepEqual(part.mode(3), { uid: 0, gid: 0, mode: 0o120777 });
+    for (const [name, bytes, limit, message] of cases) {
+      if (how === "unxzAnywhere" && name === "more at the end") continue; // zeros are padding to it
+      await t.step(`${how}: ${name}`, async () => {
+        await assert.rejects(
+          decompress(bytes, limit),
+          (error) => error instanceof FormatError && message.test(error.message),
+        );
+      });
+    }
   }
 });
 
