@@ -1,5 +1,5 @@
 import { InvalidNameError, NotFoundError } from "../../lib/base/mod.ts";
-import { pullRemote, type RemoteSource } from "../../lib/ostree/mod.ts";
+import { deltaFromServer, pullRemote, type RemoteSource } from "../../lib/ostree/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
@@ -35,6 +35,11 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--base-name <BASE_NAME>", "a tag whose objects need not be fetched again")
     .option("--ref-as <NAME>", "tag to make instead of the ref's name")
     .option("--no-tag", "make no tag")
+    .option("--no-delta", "fetch objects even where there is a static delta")
+    .addOption(
+      new Option("--require-delta", "fail where there is no static delta that can be used")
+        .conflicts("delta"),
+    )
     .option("--mirror", "pull all refs that the summary lists")
     .addOption(
       new Option("--depth <DEPTH>", "how many parents to pull as well; -1 for all")
@@ -74,6 +79,14 @@ export function command(context: Context): CommandUnknownOpts {
         ...(jobs === undefined ? {} : { jobs }),
         ...(depth === undefined ? {} : { depth }),
         ...(journals === undefined ? {} : { journals }),
+        ...(options.delta
+          ? {
+            delta: deltaFromServer(source, {
+              require: options.requireDelta ?? false,
+              progress: progress.sink,
+            }),
+          }
+          : {}),
         timestampCheck: options.timestampCheck ?? false,
         disableRefBindingCheck: options.disableRefBindingCheck ?? false,
         progress: progress.sink,
