@@ -63,16 +63,11 @@ const RARE = {
   pwrite: { parameters: [FD, PTR, "usize", "i64"], result: "i32" },
   ftruncate: { parameters: [FD, "i64"], result: "i32" },
   fallocate: { parameters: [FD, "i32", "i64", "i64"], result: "i32" },
-  posix_fadvise: { parameters: [FD, "i64", "i64", "i32"], result: "i32" },
   fsync: { parameters: [FD], result: "i32" },
-  dup: { parameters: [FD], result: "i32" },
-  pipe2: { parameters: [PTR, "i32"], result: "i32" },
-  poll: { parameters: [PTR, "u64", "i32"], result: "i32" },
   fstatfs: { parameters: [FD, PTR], result: "i32" },
   listxattr: { parameters: [PATH, PTR, "usize"], result: "i32" },
   getxattr: { parameters: [PATH, PATH, PTR, "usize"], result: "i32" },
   lsetxattr: { parameters: [PATH, PATH, PTR, "usize", "i32"], result: "i32" },
-  mount: { parameters: [PATH, PATH, PATH, "usize", PTR], result: "i32" },
   umount2: { parameters: [PATH, "i32"], result: "i32" },
   mknodat: { parameters: [FD, PATH, "u32", "u64"], result: "i32" },
   fchownat: { parameters: [FD, PATH, "u32", "u32", "i32"], result: "i32" },
@@ -85,11 +80,6 @@ const RARE = {
   // int memfd_create(const char *name, unsigned flags)
   memfd_create: { parameters: [PATH, "u32"], result: "i32" },
   fcntl: { parameters: [FD, "i32", "usize"], result: "i32" },
-  syscall64: {
-    name: "syscall",
-    parameters: ["usize", "usize", "usize", "usize", "usize", "usize", "usize"],
-    result: "i64",
-  },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** A parameter as we pass it: every integer and address is a `number`. */
