@@ -152,7 +152,7 @@ export async function candidatesOf(
   const { openRepository } = await import("./open_repository.ts");
   context.globals = { ...context.globals, noUpgrade: true, quiet: true };
   try {
-    using repository = openRepository(context);
+    using repository = openRepository(context, { noWait: true });
     return await fromRepository(repository, source as RepositorySource);
   } catch (error) {
     // Pressing a key must not show errors: without a readable repository there are no values.

@@ -39,13 +39,20 @@ function openOptions(context: Context): OpenRepositoryOptions {
  * Opens the repository that the global options choose.
  *
  * @param context The command's context.
+ * @param options `noWait`: fail while somebody else has it to himself.
  * @throws {ComposefsError} when it cannot be opened
  */
-export function openRepository(context: Context): Repository {
+export function openRepository(
+  context: Context,
+  options: { noWait?: boolean } = {},
+): Repository {
   if (context.globals.noRepo) {
     throw new FailedError("--no-repo is only supported for compute-id and create-dumpfile");
   }
-  return Repository.open(repositoryPath(context.globals), openOptions(context));
+  return Repository.open(repositoryPath(context.globals), {
+    ...openOptions(context),
+    noWait: options.noWait ?? false,
+  });
 }
 
 /** What a command that works without a repository takes from one. */

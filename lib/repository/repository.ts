@@ -22,6 +22,7 @@ import {
   openDir,
   statAt,
   systemHash,
+  tryFlock,
 } from "../../ffi/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
 import { listEntries } from "./entries.ts";
@@ -46,6 +47,8 @@ export interface OpenRepositoryOptions {
   requireVerity?: boolean;
   /** Do not write metadata for a repository that has none. @default false */
   noUpgrade?: boolean;
+  /** Fail instead of waiting while somebody collects garbage. @default false */
+  noWait?: boolean;
   /** Write images in this format only, for this run. */
   erofsVersion?: ErofsVersion;
   /** Told about decisions and repairs. */
@@ -68,7 +71,7 @@ export class Repository implements Disposable {
    * Opens a repository. One from before `meta.json` existed gets one, unless that is ruled out.
    *
    * @throws {NotFoundError} when there is no repository
-   * @throws {ConflictError} when it has another hash function than asked for
+   * @throws {ConflictError} when it has another hash function than asked for, or is locked
    * @throws {PolicyError} when fs-verity is asked for and the repository does without
    */
   static open(path: string, options: OpenRepositoryOptions = {}): Repository {
@@ -80,7 +83,7 @@ export class Repository implements Disposable {
       throw withContext(`opening repository ${path}`, cause);
     }
     try {
-      flock(root, "shared");
+      lock(root, path, options.noWait ?? false);
       const found = readMetadataFile(root);
       const file = found ?? adopt(root, { path, noUpgrade: options.noUpgrade ?? false, notice });
       checkOptions(file, options);
@@ -299,6 +302,11 @@ export class Repository implements Disposable {
     this.#state.objects[Symbol.dispose]();
     this.#state.root.close();
   }
+}
+
+function lock(root: Fd, path: string, noWait: boolean): void {
+  if (!noWait) flock(root, "shared");
+  else if (!tryFlock(root, "shared")) throw new ConflictError(`repository ${path} is locked`);
 }
 
 /** Finds the settings of a repository without `meta.json`, and writes them down where possible. */

@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { completionScript, SHELLS } from "../../cli/completion_scripts.ts";
+import { flock, openPath } from "../../ffi/mod.ts";
+import "../helpers/libraries.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { run, runOk } from "../helpers/run.ts";
 import { unpack } from "../helpers/tar.ts";
@@ -234,4 +236,16 @@ testWith({
     const { code, stderr } = await run(["bash", "-n"], { stdin: completionScript("bash", "cfs") });
     assert.deepEqual([code, stderr], [0, ""]);
   },
+});
+
+Deno.test("completion does not wait for a repository that is locked", async () => {
+  using dir = new TempDir();
+  await repositories(dir.path);
+  using holder = openPath(dir.join("img256"));
+  flock(holder, "exclusive");
+  const { values } = await offered(["--repo", dir.join("img256"), "mount", ""]);
+  assert.deepEqual(values, []);
+  flock(holder, "unlock");
+  const { values: again } = await offered(["--repo", dir.join("img256"), "mount", "fl"]);
+  assert.deepEqual(again, ["flat"]);
 });
