@@ -184,6 +184,16 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/ostree_pull.ts"),
   },
   {
+    name: "ostree remote",
+    summary: "Add, list, show or delete the ostree remotes of the repository",
+    load: () => import("./commands/ostree_remote.ts"),
+  },
+  {
+    name: "ostree verify",
+    summary: "Check the signatures of a stored ostree commit",
+    load: () => import("./commands/ostree_verify.ts"),
+  },
+  {
     name: "ostree mount",
     summary: "Mount an ostree commit's composefs EROFS at the given mountpoint",
     load: () => import("./commands/ostree_mount.ts"),

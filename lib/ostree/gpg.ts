@@ -87,6 +87,22 @@ export class GpgKeyring {
   }
 
   /**
+   * The keys in one binary file, without secret parts.
+   *
+   * @throws {FormatError} when a file has no keys in it
+   */
+  async toBytes(): Promise<Uint8Array<ArrayBuffer>> {
+    const parts = (await this.#load()).map((key) => key.toPublic().write());
+    const out = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of parts) {
+      out.set(part, at);
+      at += part.length;
+    }
+    return out;
+  }
+
+  /**
    * Checks detached signatures.
    *
    * @param signatures binary signatures, each of one or several packets

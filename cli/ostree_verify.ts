@@ -1,0 +1,105 @@
+/** Options that say which signatures are wanted, and what comes of them. */
+import {
+  type ArrivedCommit,
+  type ArrivedSummary,
+  keyPolicy,
+  NO_VERIFICATION,
+  type Remote,
+  remotePolicy,
+  RemoteStore,
+  verifiesCommits,
+  verifiesSummary,
+  verifyCommit,
+  type VerifyPolicy,
+  verifySummary,
+} from "../lib/ostree/mod.ts";
+import type { Repository } from "../lib/repository/mod.ts";
+import { Option } from "./commander.ts";
+import type { Context } from "./context.ts";
+import { collect } from "./declare.ts";
+
+/** The option with GPG keys. */
+export const GPG_KEYRING_OPTION = new Option(
+  "--gpg-keyring <PATH>",
+  "file or directory with GPG keys; commits must be signed by one of them (may be repeated)",
+).argParser(collect);
+
+/** The option with other keys. */
+export const SIGN_KEY_OPTION = new Option(
+  "--sign-key <TYPE:KEY>",
+  "ed25519: or spki: and a key in base64, a file or a directory (may be repeated)",
+).argParser(collect);
+
+/** The options, as they were given. */
+export interface VerifyArguments {
+  /** Paths of GPG keys. */
+  gpgKeyring?: string[] | undefined;
+  /** Keys with their kinds. */
+  signKey?: string[] | undefined;
+  /** False with `--no-verify`. */
+  verify?: boolean | undefined;
+}
+
+/**
+ * What must be signed: by keys that are given, else as the remote says, else nothing.
+ *
+ * @param options What was given.
+ * @param from The configured remote that is pulled from, if it is one, and the repository.
+ * @throws {ComposefsError} when a key cannot be read
+ */
+export function chosenPolicy(
+  options: VerifyArguments,
+  from: { remote?: Remote | undefined; repository?: Repository } = {},
+): VerifyPolicy {
+  const { gpgKeyring: gpgKeyrings, signKey: signKeys, verify = true } = options;
+  if (!verify) return NO_VERIFICATION;
+  if (gpgKeyrings !== undefined || signKeys !== undefined) {
+    return keyPolicy({ gpgKeyrings: gpgKeyrings ?? [], signKeys: signKeys ?? [] });
+  }
+  const { remote, repository } = from;
+  if (remote === undefined) return NO_VERIFICATION;
+  const keyring = repository && new RemoteStore(repository.directory).keyring(remote.name);
+  return remotePolicy(remote, { keyring });
+}
+
+/** What a pull does with signatures. */
+export interface VerifyHooks {
+  /** For commits. */
+  verify?: (commit: ArrivedCommit) => Promise<void>;
+  /** For summaries. */
+  verifySummary?: (summary: ArrivedSummary) => Promise<void>;
+}
+
+/**
+ * What a pull needs to follow a policy; nothing where the policy asks for nothing.
+ *
+ * @param policy The policy.
+ */
+export function verifyHooks(policy: VerifyPolicy): VerifyHooks {
+  return {
+    ...(verifiesCommits(policy)
+      ? {
+        verify: async ({ bytes, detached }: ArrivedCommit) => {
+          await verifyCommit(bytes, detached, { policy });
+        },
+      }
+      : {}),
+    ...(verifiesSummary(policy)
+      ? {
+        verifySummary: async ({ bytes, signature }: ArrivedSummary) => {
+          await verifySummary(bytes, signature, { policy });
+        },
+      }
+      : {}),
+  };
+}
+
+/**
+ * Says so when commits were taken without a look at their signatures.
+ *
+ * @param context The command's context.
+ * @param policy The policy.
+ */
+export function warnUnverified(context: Context, policy: VerifyPolicy): void {
+  if (!verifiesCommits(policy)) context.warn("commit signature not verified");
+}
