@@ -2,9 +2,12 @@
 import { fstat } from "../ffi/mod.ts";
 import { ComposefsError, InvalidNameError } from "../lib/base/mod.ts";
 import {
+  type Remote,
   remoteClientOptions,
+  REMOTES_DIRECTORY,
   RemoteSource,
   type RemoteSourceOptions,
+  type RemoteTransport,
   repositorySummaryCache,
 } from "../lib/ostree/mod.ts";
 import type { Repository } from "../lib/repository/mod.ts";
@@ -35,25 +38,41 @@ export function isServer(text: string): boolean {
   return /^(?:mirrorlist=|metalink=)?https?:/i.test(text);
 }
 
+/** A server, and what is there to talk to it besides the options that were given. */
+export interface ServerContext {
+  /** The configured remote, when it is one. */
+  remote?: Remote | undefined;
+  /** Keeps summaries, and the remotes' cookies. */
+  repository?: Repository;
+  /** What else the source is to know. */
+  more?: RemoteSourceOptions;
+}
+
 /**
  * Prepares a repository on a server.
  *
  * @param url Its URL, `mirrorlist=URL` or `metalink=URL`.
- * @param options The options that were given, and the repository that keeps summaries.
+ * @param options The options that were given, which go before those of the remote.
  */
-export function openServer(
-  url: string,
-  options: ServerArguments & { repository?: Repository; more?: RemoteSourceOptions },
-): RemoteSource {
-  const { jobs, subset, contenturl, cookies, repository } = options;
+export function openServer(url: string, options: ServerArguments & ServerContext): RemoteSource {
+  const { jobs, subset, repository, remote } = options;
   if (!isServer(url)) throw new InvalidNameError("relative URL without a base");
+  const contenturl = options.contenturl ?? remote?.contentUrl;
+  const cookies = options.cookies ??
+    (remote !== undefined && repository !== undefined
+      ? `${repository.path}/${REMOTES_DIRECTORY}/${remote.name}.cookies.txt`
+      : undefined);
   const given: Readonly<Record<string, string | undefined>> = {
     "proxy": options.proxy,
     "tls-ca-path": options.tlsCaPath,
     "tls-client-cert-path": options.tlsClientCertPath,
     "tls-client-key-path": options.tlsClientKeyPath,
   };
-  const transport = { name: url, text: (name: string) => given[name], flag: () => undefined };
+  const transport: RemoteTransport = {
+    name: remote?.name ?? url,
+    text: (option) => given[option] ?? remote?.text(option),
+    flag: (option) => remote?.flag(option),
+  };
   return new RemoteSource(url, {
     ...remoteClientOptions(transport, readText, cookies === undefined ? {} : { cookies }),
     userAgent: `cfs/${VERSION}`,

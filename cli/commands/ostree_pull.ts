@@ -1,18 +1,26 @@
 import { InvalidNameError, NotFoundError } from "../../lib/base/mod.ts";
-import { deltaFromServer, pullRemote, type RemoteSource } from "../../lib/ostree/mod.ts";
+import { deltaFromServer, pullRemote, type RemoteSource, RemoteStore } from "../../lib/ostree/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
 import { UsageError } from "../errors.ts";
 import { openRepository } from "../open_repository.ts";
 import { parseJobs, showPull } from "../ostree_pull_output.ts";
-import { journalsOf, openServer } from "../ostree_server.ts";
+import { isServer, journalsOf, openServer } from "../ostree_server.ts";
+import {
+  chosenPolicy,
+  GPG_KEYRING_OPTION,
+  SIGN_KEY_OPTION,
+  verifyHooks,
+  warnUnverified,
+} from "../ostree_verify.ts";
 
 const DESCRIPTION = `Pull ostree commits from a server
 
-OSTREE_REPO_URL is http:, https:, mirrorlist=URL or metalink=URL. What stored commits hold is not
-fetched again, nor what a pull brought that did not get to its end. Every object is checked against
-its checksum before anything gets a name. Each ref becomes its commit's tag as well.`;
+OSTREE_REPO_URL is http:, https:, mirrorlist=URL, metalink=URL or the name of a configured remote.
+What stored commits hold is not fetched again, nor what a pull brought that did not get to its end;
+a static delta is used where there is one. Every object is checked against its checksum before
+anything gets a name. Each ref becomes its commit's tag as well.`;
 
 async function allRefs(source: RemoteSource): Promise<string[]> {
   const summary = await source.summary();
@@ -30,8 +38,8 @@ function parseDepth(text: string): number {
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("pull")
     .description(DESCRIPTION)
-    .argument("<OSTREE_REPO_URL>", "where the repository is")
-    .argument("[OSTREE_REF...]", "refs and commit IDs; ^ for the parent")
+    .argument("<OSTREE_REPO_URL>", "where the repository is, or the name of a remote")
+    .argument("[OSTREE_REF...]", "refs and commit IDs; ^ for the parent; a remote may name refs")
     .option("--base-name <BASE_NAME>", "a tag whose objects need not be fetched again")
     .option("--ref-as <NAME>", "tag to make instead of the ref's name")
     .option("--no-tag", "make no tag")
@@ -45,6 +53,9 @@ export function command(context: Context): CommandUnknownOpts {
       new Option("--depth <DEPTH>", "how many parents to pull as well; -1 for all")
         .argParser(parsed(parseDepth)),
     )
+    .addOption(GPG_KEYRING_OPTION)
+    .addOption(SIGN_KEY_OPTION)
+    .option("--no-verify", "do not check signatures, whatever the remote says")
     .option("--timestamp-check", "refuse a commit older than the one the tag leads to")
     .option("--disable-ref-binding-check", "accept a commit that is bound to other refs")
     .addOption(
@@ -60,44 +71,50 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--cookies <FILE>", "cookies in Netscape's format")
     .option("--json", "Output the results as JSON")
     .action(async (url, references, options) => {
-      if (references.length === 0 && !options.mirror) {
-        throw new UsageError("OSTREE_REF is missing");
-      }
-      if (options.refAs !== undefined && (options.mirror || references.length !== 1)) {
+      using repository = openRepository(context);
+      const remote = isServer(url) ? undefined : new RemoteStore(repository.directory).get(url);
+      const wanted = references.length > 0 ? references : remote?.branches ?? [];
+      if (wanted.length === 0 && !options.mirror) throw new UsageError("OSTREE_REF is missing");
+      if (options.refAs !== undefined && (options.mirror || wanted.length !== 1)) {
         throw new UsageError("--ref-as names the tag of a single ref");
       }
-      using repository = openRepository(context);
-      using source = openServer(url, { ...options, repository });
+      const policy = chosenPolicy(options, { remote, repository });
+      const { verify, verifySummary } = verifyHooks(policy);
+      using source = openServer(remote?.url ?? url, {
+        ...options,
+        repository,
+        remote,
+        more: verifySummary === undefined ? {} : { verifySummary },
+      });
       using progress = await context.progress();
       const { baseName, refAs, jobs, depth } = options;
       const tag = options.tag ? refAs : null;
       const journals = journalsOf(repository);
+      const delta = deltaFromServer(source, {
+        require: options.requireDelta ?? false,
+        progress: progress.sink,
+      });
       const results = await pullRemote(repository, source, {
-        references: options.mirror ? [...await allRefs(source), ...references] : references,
+        references: options.mirror ? [...await allRefs(source), ...references] : wanted,
         ...(tag === undefined ? {} : { tag }),
         ...(baseName === undefined ? {} : { baseName }),
         ...(jobs === undefined ? {} : { jobs }),
         ...(depth === undefined ? {} : { depth }),
         ...(journals === undefined ? {} : { journals }),
-        ...(options.delta
-          ? {
-            delta: deltaFromServer(source, {
-              require: options.requireDelta ?? false,
-              progress: progress.sink,
-            }),
-          }
-          : {}),
+        ...(verify === undefined ? {} : { verify }),
+        ...(options.delta ? { delta } : {}),
         timestampCheck: options.timestampCheck ?? false,
         disableRefBindingCheck: options.disableRefBindingCheck ?? false,
         progress: progress.sink,
       });
       progress[Symbol.dispose]();
-      context.warn("commit signature not verified");
+      warnUnverified(context, policy);
       for (const result of results) showPull(context, result, { json: options.json ?? false });
     });
   return withNotes(declared, {
     examples: [
       "cfs --repo r ostree pull https://example.org/repo fedora/stable",
+      "cfs --repo r ostree pull origin fedora/stable",
       "cfs --repo r ostree pull --mirror --depth=1 https://example.org/repo",
     ],
     complete: { "--base-name": "ostree-tag", "--cookies": "file", "--tls-ca-path": "file" },

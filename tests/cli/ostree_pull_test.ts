@@ -14,7 +14,7 @@ Deno.test("ostree pull pulls from a server and prints what the reference prints"
   const repo = `--repo=${temp.join("repo")}`;
   const pull = ["ostree", "pull", "--subset=x86_64", server.url];
   await t.step("a ref", async () => {
-    const { code, stdout, stderr } = await call([repo, ...pull, "test/stable"]);
+    const { code, stdout, stderr } = await call([repo, ...pull, "--no-delta", "test/stable"]);
     assert.equal(code, 0, stderr);
     assert.match(
       stdout,
@@ -29,7 +29,7 @@ Deno.test("ostree pull pulls from a server and prints what the reference prints"
     assert.match([...agents][0]!, /^cfs\/\d/);
   });
   await t.step("it again, with its parent", async () => {
-    const { code, stdout } = await call([repo, ...pull, "--depth=1", "test/stable"]);
+    const { code, stdout } = await call([repo, ...pull, "--no-delta", "--depth=1", "test/stable"]);
     assert.equal(code, 0);
     assert.match(stdout, /objects 0 metadata \+ 0 files fetched\n$/);
     const inspected = await call([repo, "ostree", "inspect", A]);
@@ -53,13 +53,52 @@ Deno.test("ostree pull pulls from a server and prints what the reference prints"
   });
 });
 
+Deno.test("ostree pull uses static deltas", async () => {
+  using temp = new TempDir();
+  Deno.env.set("XDG_CACHE_HOME", temp.join("cache"));
+  const dir = unpack(temp.join("remote"), "archive", "archive-deltas-overlay");
+  await using server = new FaultServer((request) => directoryReply(dir, request));
+  newRepository(temp.join("repo"))[Symbol.dispose]();
+  const pull = [`--repo=${temp.join("repo")}`, "ostree", "pull", "--subset=x86_64", server.url];
+  assert.equal((await call([...pull, "--no-delta", A])).code, 0);
+  const { code, stdout, stderr } = await call([...pull, "--require-delta", "test/stable"]);
+  assert.equal(code, 0, stderr);
+  assert.match(stdout, /^objects 6 metadata \+ 6 files via 1 delta parts$/m);
+});
+
+Deno.test("ostree pull follows what is configured for a remote", async (t) => {
+  using temp = new TempDir();
+  Deno.env.set("XDG_CACHE_HOME", temp.join("cache"));
+  const dir = unpack(temp.join("remote"), "archive");
+  await using server = new FaultServer((request) => directoryReply(dir, request));
+  newRepository(temp.join("repo"))[Symbol.dispose]();
+  const ostree = [`--repo=${temp.join("repo")}`, "ostree"];
+  const added = await call([...ostree, "remote", "add", "origin", server.url, "test/stable"]);
+  assert.equal(added.code, 0, added.stderr);
+  temp.write("repo/ostree-remotes/origin.cookies.txt", "127.0.0.1\tFALSE\t/\tFALSE\t0\ta\tb\n");
+  await t.step("a commit without signatures is refused", async () => {
+    const { code, stdout, stderr } = await call([...ostree, "pull", "origin"]);
+    assert.equal(code, 1);
+    assert.match(stderr, /GPG verification enabled, but no signatures found/);
+    assert.equal(stdout, "");
+    assert.ok(!server.requests.some(({ path }) => path.endsWith(".filez")));
+    assert.match((await call([...ostree, "images"])).stdout, /^No ostree commits found/);
+  });
+  await t.step("unless it is said not to look", async () => {
+    const { code, stdout, stderr } = await call([...ostree, "pull", "--no-verify", "origin"]);
+    assert.equal(code, 0, stderr);
+    assert.match(stdout, /^tagged {2}test\/stable$/m);
+    assert.ok(server.requests.every(({ headers }) => headers.get("cookie") === "a=b"));
+  });
+});
+
 Deno.test("ostree pull says what is wrong", async (t) => {
   using temp = new TempDir();
   await using server = new FaultServer(() => ({ status: 404 }));
   newRepository(temp.join("repo"))[Symbol.dispose]();
   const cases: [args: string[], code: number, stderr: RegExp][] = [
     [[server.url, "nosuch"], 1, /HTTP status client error \(404 Not Found\) for url/],
-    [["nonsense", "ref"], 1, /^Error: relative URL without a base/],
+    [["nonsense", "ref"], 1, /Remote "nonsense" not found/],
     [[server.url], 2, /OSTREE_REF is missing/],
     [[server.url, "--ref-as=x", "a", "b"], 2, /--ref-as names the tag of a single ref/],
     [[server.url, "--depth=many", "a"], 2, /expected a number, or -1 for all/],
