@@ -72,6 +72,8 @@ export const CONTENT_TYPE = {
 export const LIMITS = {
   /** Plain text of the named references, bytes. */
   namedRefs: 2 ** 24,
+  /** Named references: a manifest of 4 MiB cannot list a quarter of this many layers. */
+  namedRefCount: 2 ** 17,
   /** How far the inline total may pass the announced stream size, bytes. */
   slack: 2 ** 20,
   /** Object references. */

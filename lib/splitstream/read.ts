@@ -147,9 +147,14 @@ function namedRefs(
     at += piece.length;
   }
   const out = new Map<string, ObjectId>();
+  const ids = new Map<number, ObjectId>();
+  let count = 0;
   for (let start = 0; start < length;) {
     const end = plain.indexOf(0, start);
     if (end < 0) throw fail("Trailing junk in named references section", start);
+    if (++count > LIMITS.namedRefCount) {
+      throw fail(`More than ${LIMITS.namedRefCount} named references`, start);
+    }
     let record: string;
     try {
       record = utf8.decode(plain.subarray(start, end));
@@ -167,7 +172,10 @@ function namedRefs(
     }
     const index = Number(digits);
     if (index >= refs.length) throw fail("Named reference out of bounds", start);
-    out.set(record.slice(colon + 1), refs.id(index));
+    // One text for all names of an object.
+    const id = ids.get(index) ?? refs.id(index);
+    ids.set(index, id);
+    out.set(record.slice(colon + 1), id);
     start = end + 1;
   }
   return out;

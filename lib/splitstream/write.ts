@@ -1,8 +1,9 @@
 import type { Algorithm, ObjectId, ZstdCodec, ZstdCompressor } from "../base/mod.ts";
 import { HASH_SIZE, InvalidNameError, utf8ByteString, writeByteString } from "../base/mod.ts";
+import { UnsupportedError } from "../base/mod.ts";
 import { writeHex, ZSTD_PIECE, zstdPieces } from "../base/mod.ts";
 import { HEADER, HEADER_SIZE, INFO, INFO_SIZE, INSTRUCTION_SIZE, MAGIC } from "./layout.ts";
-import { VERSION } from "./layout.ts";
+import { LIMITS, VERSION } from "./layout.ts";
 
 /** First size of the staging buffer; it grows only for long inline runs. */
 const STAGE_FIRST = 1 << 18;
@@ -124,12 +125,16 @@ export class SplitstreamWriter implements Disposable {
    * Adds a reference to another stream or image; the same name again replaces.
    *
    * @throws {InvalidNameError} when the name holds a NUL character
+   * @throws {UnsupportedError} for more names than readers take
    */
   addNamedRef(name: string, id: ObjectId): void {
     if (name.includes("\0")) {
       throw new InvalidNameError(`Reference name ${JSON.stringify(name)} holds a NUL character`);
     }
     this.#namedRefs.set(name, this.#reference(this.#streamRefs, id));
+    if (this.#namedRefs.size > LIMITS.namedRefCount) {
+      throw new UnsupportedError(`More than ${LIMITS.namedRefCount} named references in a stream`);
+    }
   }
 
   /**

@@ -7,9 +7,11 @@ import {
   nodeHash,
   nodeZstd,
   parseObjectId,
+  UnsupportedError,
 } from "../../lib/base/mod.ts";
 import { objectIdOf } from "../../lib/fsverity/mod.ts";
-import { openSplitstream, type Splitstream } from "../../lib/splitstream/mod.ts";
+import { HEADER_SIZE, INFO, LIMITS } from "../../lib/splitstream/layout.ts";
+import { openSplitstream, type Splitstream, SplitstreamWriter } from "../../lib/splitstream/mod.ts";
 import { ROOT } from "../helpers/run.ts";
 import rows from "../../fixtures/splitstream/streams/expected.json" with { type: "json" };
 
@@ -160,5 +162,33 @@ Deno.test("openSplitstream() reads the references", async (t) => {
     assert.throws(() => open("v03_external").objectRefs.id(1), FormatError);
     assert.throws(() => open("v03_external").objectRefs.id(-1), FormatError);
     assert.throws(() => open("v03_external").objectRefs.id(NaN), FormatError);
+  });
+});
+
+Deno.test("openSplitstream() takes as many named references as are written, and no more", () => {
+  const options = { algorithm, contentType: 1n, codec: nodeZstd };
+  const id = parseObjectId("ab".repeat(32));
+  const writer = new SplitstreamWriter(options);
+  const limit = LIMITS.namedRefCount;
+  for (let i = 0; i < limit; i++) writer.addNamedRef(`n${i}`, id);
+  const most = writer.finish();
+  const { namedRefs } = openSplitstream(most, options);
+  assert.equal(namedRefs.size, limit);
+  assert.equal(namedRefs.get(`n${limit - 1}`), id);
+  assert.throws(() => writer.addNamedRef("more", id), UnsupportedError);
+  // Sixteen megabytes of names in a file of one: they are not made into a table of gigabytes.
+  let text = "";
+  for (let i = 0; text.length < LIMITS.namedRefs - 20; i++) text += `0:${i.toString(36)}\0`;
+  const named = nodeZstd.compress(new TextEncoder().encode(text));
+  const bytes = new Uint8Array(most.length + named.length);
+  bytes.set(most);
+  bytes.set(named, most.length);
+  const view = new DataView(bytes.buffer);
+  const at = HEADER_SIZE + INFO.namedRefs[0];
+  view.setBigUint64(at, BigInt(most.length), true);
+  view.setBigUint64(at + 8, BigInt(bytes.length), true);
+  assert.throws(() => openSplitstream(bytes, options), {
+    name: "FormatError",
+    message: /^More than \d+ named references$/,
   });
 });
