@@ -10,10 +10,36 @@ import {
 } from "../lib/base/mod.ts";
 import { buildTree, layerObject, openConfig } from "../lib/oci/mod.ts";
 import type { Repository } from "../lib/repository/mod.ts";
-import type { FileTree, XattrMode } from "../lib/tree/mod.ts";
+import { type FileTree, parseXattrMode, type XattrMode } from "../lib/tree/mod.ts";
 import { makeBootable } from "./bootable.ts";
+import { type CommandUnknownOpts, Option } from "./commander.ts";
 import type { Context } from "./context.ts";
+import { parsed } from "./declare.ts";
 import { openImageArgument } from "./oci_names.ts";
+
+/** How to transform the tree of an image. */
+export interface TreeFlags {
+  /** `--bootable`. */
+  bootable?: true;
+  /** `--xattrs`. */
+  xattrs?: XattrMode;
+}
+
+/**
+ * Declares the options that the commands share which need the tree of an image.
+ *
+ * @param command The command.
+ */
+export function addTreeOptions(command: CommandUnknownOpts): void {
+  command
+    .option("--bootable", "Whether bootable transformation should be performed on the image rootfs")
+    .addOption(
+      new Option(
+        "--xattrs <XATTRS>",
+        "Which extended attributes to keep: allowlist-only (default) or keep-user-xattrs",
+      ).argParser(parsed(parseXattrMode)),
+    );
+}
 
 /** Which image, and how to transform its tree. */
 export interface ImageTreeOptions {
@@ -21,10 +47,8 @@ export interface ImageTreeOptions {
   image: string;
   /** Expected object id of the stream that describes the image. */
   verity?: string | undefined;
-  /** Which extended attributes stay. */
-  xattrs: XattrMode;
-  /** Whether to transform for booting. */
-  bootable: boolean;
+  /** How to transform it. */
+  flags: TreeFlags;
 }
 
 interface Layers {
@@ -90,9 +114,9 @@ export function imageTree(
   const { stream, layers } = findLayers(repository, options.image);
   if (options.verity !== undefined) checkVerity(repository.algorithm, stream, options.verity);
   const tree = buildTree(repository, layers, {
-    xattrs: options.xattrs,
+    xattrs: options.flags.xattrs ?? "allowlist-only",
     warn: (text) => context.warn(text),
   });
-  if (options.bootable) makeBootable(tree);
+  if (options.flags.bootable) makeBootable(tree);
   return tree;
 }

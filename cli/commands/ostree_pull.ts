@@ -1,5 +1,10 @@
 import { InvalidNameError, NotFoundError } from "../../lib/base/mod.ts";
-import { deltaFromServer, pullRemote, type RemoteSource, RemoteStore } from "../../lib/ostree/mod.ts";
+import {
+  deltaFromServer,
+  pullRemote,
+  type RemoteSource,
+  RemoteStore,
+} from "../../lib/ostree/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
