@@ -187,7 +187,7 @@ export class HttpClient implements Disposable {
       if (cause instanceof ComposefsError && !watched.stalled) throw cause;
       // The runtime says with a type error that a connection failed or ended early.
       if (!(cause instanceof TypeError || isNetworkError(cause)) && !watched.stalled) throw cause;
-      return transportFailure(url, watched.stalled ? "no data" : (cause as Error).message, cause);
+      return transportFailure(url, watched.stalled ? "no data" : detailOf(cause));
     } finally {
       watched.end();
     }
@@ -255,12 +255,18 @@ interface Passing {
   readonly retryAfter?: number | undefined;
 }
 
-function transportFailure(url: URL, detail: string, cause: unknown): Passing {
-  // The runtime repeats the URL in its message; what it says behind that is enough.
-  const text = detail.replace(/^error sending request.*?\): /s, "").slice(0, 300);
-  const error = new HttpError(url, `Request failed: ${text}`, { cause });
-  if (/certificate|tls|CertNotValid|UnknownIssuer/i.test(text)) throw error;
+function transportFailure(url: URL, detail: string): Passing {
+  // Without the runtime's error as cause: that repeats the URL with all that is secret in it.
+  const error = new HttpError(url, `Request failed: ${detail.slice(0, 300)}`);
+  if (/certificate|UnknownIssuer/i.test(detail)) throw error;
   return { error };
+}
+
+/** What the runtime says of a failed request: the innermost cause, without the URL before it. */
+function detailOf(cause: unknown): string {
+  let at = cause;
+  while (at instanceof Error && at.cause instanceof Error) at = at.cause;
+  return String((at as Error).message).replace(/^error sending request.*?\): /s, "");
 }
 
 function isNetworkError(cause: unknown): boolean {

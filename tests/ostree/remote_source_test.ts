@@ -7,6 +7,7 @@ import {
   FormatError,
   InvalidNameError,
   NotFoundError,
+  PolicyError,
   UnsupportedError,
 } from "../../lib/base/mod.ts";
 import {
@@ -252,6 +253,14 @@ Deno.test("RemoteSource hands summaries and their signatures to who checks them"
     assert.deepEqual(arrived[0]!.signature, remote.get("/summary.sig"));
     await assert.rejects(source.resolve("unsigned"), /No such ref 'unsigned' in the summary/);
   });
+  await t.step("absent", async () => {
+    await using bare = new FaultServer(({ path }) => {
+      const body = path.startsWith("/summary") ? undefined : remote.get(path);
+      return body === undefined ? { status: 404 } : { body };
+    });
+    using source = open(bare.url, { verifySummary: () => {} });
+    await assert.rejects(source.resolve("unsigned"), PolicyError);
+  });
   await t.step("refused", async () => {
     const verifySummary = () => {
       throw new UnsupportedError("refused");
@@ -290,7 +299,9 @@ Deno.test("RemoteSource uses mirrors", async (t) => {
   const commit = addCommit(remote, [["f", encoder.encode("content")]], { ref: "r" });
   await using good = new FaultServer(serve(remote));
   await t.step("the first of a list that answers", async () => {
-    const dead = "http://127.0.0.1:1/";
+    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const dead = `http://127.0.0.1:${listener.addr.port}/`;
+    listener.close();
     const list = `# mirrors\n\nftp://h/\n${dead}\n${good.url}\n`;
     await using lists = new FaultServer(() => ({ body: encoder.encode(list) }));
     using source = open(`mirrorlist=${lists.url}/list`);
