@@ -9,16 +9,21 @@ import {
 } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { Bases } from "./bases.ts";
-import type { Checksum } from "./checksum.ts";
+import { type Checksum, checksumOf } from "./checksum.ts";
 import { CommitBuilder } from "./commit_builder.ts";
 import { commitStreamName, commitTagRef, resolveCommitTag, tagCommit } from "./commit_names.ts";
 import { type Commit, parseCommit, parseMetadata, refBinding } from "./commit_object.ts";
 import { commitTree, storeCommitImage } from "./commit_tree.ts";
 import { parseDirMeta } from "./dirmeta.ts";
 import { parseDirTree } from "./dirtree.ts";
-import type { MetadataKind } from "./object_kind.ts";
+import { corruptedObject, type MetadataKind } from "./object_kind.ts";
 import type { FileImport, ImportedFile, OstreeSource } from "./source.ts";
-import { openCommit, storeCommit } from "./stored_commit.ts";
+import {
+  openCommit,
+  readDetachedMetadata,
+  storeCommit,
+  type StoredCommit,
+} from "./stored_commit.ts";
 
 /** Metadata objects that are asked for at a time. */
 const METADATA_AT_A_TIME = 32;
@@ -136,6 +141,14 @@ export async function pullCommit(
   return await new Pull(repository, source, { ...options, commit, ref, pullTag: tag }).run();
 }
 
+/** The commit object of a stored commit, which must be what its name says. */
+function storedBytes({ checksum, chunk }: StoredCommit): Uint8Array {
+  const bytes = chunk.get(checksum)?.data ?? new Uint8Array(0);
+  const actual = checksumOf(bytes);
+  if (actual !== checksum) throw corruptedObject("commit", checksum, actual);
+  return bytes;
+}
+
 class Pull {
   readonly #repository: Repository;
   readonly #source: OstreeSource;
@@ -176,7 +189,7 @@ class Pull {
   }
 
   async run(): Promise<OstreePullResult> {
-    const present = this.#alreadyThere();
+    const present = await this.#alreadyThere();
     if (present !== undefined) return present;
     this.#addNamedBase();
     await this.#source.checkCommit(this.#commit);
@@ -215,12 +228,14 @@ class Pull {
   }
 
   /** A commit that is stored as a whole only gets its tag. */
-  #alreadyThere(): OstreePullResult | undefined {
+  async #alreadyThere(): Promise<OstreePullResult | undefined> {
     const repository = this.#repository;
     if (repository.streamObject(commitStreamName(this.#commit)) === undefined) return undefined;
     let stored;
+    let bytes;
     try {
       stored = openCommit(repository, this.#commit);
+      bytes = storedBytes(stored);
     } catch (error) {
       if (!(error instanceof ComposefsError)) throw error;
       this.#warn(`stored commit is damaged and pulled again: ${error.message}`);
@@ -228,7 +243,13 @@ class Pull {
     }
     const { image, stream } = stored;
     if (image === undefined || !repository.hasImage(image)) return undefined;
-    const { pullTag } = this.#options;
+    const { pullTag, verify } = this.#options;
+    if (verify !== undefined) {
+      // It may have come when nobody asked for signatures, and may have been signed since.
+      const detached = await this.#source.readDetached(this.#commit) ??
+        readDetachedMetadata(repository, stored);
+      await verify({ checksum: this.#commit, bytes, commit: stored.commit, detached });
+    }
     if (pullTag !== undefined) {
       tagCommit(repository, this.#commit, pullTag);
       repository.sync();
