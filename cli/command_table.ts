@@ -179,6 +179,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/ostree_apply_delta.ts"),
   },
   {
+    name: "ostree delta",
+    summary: "Make a static delta between stored ostree commits",
+    load: () => import("./commands/ostree_delta.ts"),
+  },
+  {
     name: "ostree pull",
     summary: "Pull ostree commits from a server",
     load: () => import("./commands/ostree_pull.ts"),
@@ -220,7 +225,7 @@ export const COMMANDS: readonly CommandEntry[] = [
   },
   {
     name: "ostree log",
-    summary: "Show an ostree commit and its stored ancestors",
+    summary: "Show an ostree commit and its ancestors",
     load: () => import("./commands/ostree_log.ts"),
   },
   {

@@ -156,14 +156,41 @@ function common(header: FileHeader): VariantValue[] {
   ];
 }
 
+/** A framed header without target and attributes, as most files have it: offsets after the frame. */
+const PLAIN = { uid: 0, gid: 4, mode: 8, size: 18 } as const;
+/** Where the empty target ends in it, which is its only framing offset. */
+const PLAIN_END = PLAIN.size - 1;
+const SIZE_FIELD = 8;
+
+/** The header of a plain file, written without going through values: there are many of them. */
+function plainHeader(header: FileHeader, before: number): Uint8Array<ArrayBuffer> {
+  const size = before + PLAIN.size;
+  const out = new Uint8Array(FRAME_SIZE + size);
+  const view = new DataView(out.buffer);
+  view.setUint32(FRAME.size[0], size, false);
+  if (before > 0) view.setBigUint64(FRAME_SIZE, BigInt(header.size), false);
+  const at = FRAME_SIZE + before;
+  view.setUint32(at + PLAIN.uid, header.uid, false);
+  view.setUint32(at + PLAIN.gid, header.gid, false);
+  view.setUint32(at + PLAIN.mode, header.mode, false);
+  view.setUint8(at + PLAIN_END, before + PLAIN_END);
+  return out;
+}
+
+function isPlain(header: FileHeader): boolean {
+  return header.target === "" && header.xattrs.size === 0;
+}
+
 /** The framed archive header, as `.filez` files and commit streams begin. */
 export function encodeArchiveHeader(header: FileHeader): Uint8Array<ArrayBuffer> {
+  if (isPlain(header)) return plainHeader(header, SIZE_FIELD);
   const size = isSymlink(header) ? 0n : BigInt(header.size);
   return frameHeader(encodeVariant(ARCHIVE_HEADER_TYPE, [swap64(size), ...common(header)]));
 }
 
 /** The framed header that is hashed before a file's content. */
 export function encodeStreamHeader(header: FileHeader): Uint8Array<ArrayBuffer> {
+  if (isPlain(header)) return plainHeader(header, 0);
   return frameHeader(encodeVariant(STREAM_HEADER_TYPE, common(header)));
 }
 

@@ -17,7 +17,7 @@ const BATCH = 48;
 /** Fewer files than this are imported before a worker has started. */
 const WORTH_A_WORKER = 200;
 /** Batches that a worker holds. */
-const DEPTH = 3;
+const DEPTH = 2;
 /** Turns of the event loop that let waiting messages in. */
 const TURNS = 3;
 

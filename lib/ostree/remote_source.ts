@@ -5,6 +5,7 @@ import {
   DigestMismatchError,
   FormatError,
   NotFoundError,
+  PolicyError,
   UnsupportedError,
 } from "../base/mod.ts";
 import {
@@ -155,7 +156,11 @@ export class RemoteSource implements OstreeSource {
     if (bytes !== undefined) return parseSummary(bytes);
     const name = `ostree-summary-${summaryCacheKey(bases[0]!)}`;
     const whole = await this.#cachedSummary(name);
-    if (whole === undefined) return undefined;
+    if (whole === undefined) {
+      if (this.#options.verifySummary === undefined && metalink === undefined) return undefined;
+      // Whoever can hide the summary must not get around its signature.
+      throw new PolicyError("Signature verification enabled, but no summary found");
+    }
     if (metalink !== undefined) checkMetalinkFile(metalink, whole);
     await this.#verifySummary("summary", whole);
     return parseSummary(whole);
