@@ -1,7 +1,17 @@
 /** Static deltas in local files (spec: ostree 7.1, 7.4). */
 import { dirname, join } from "node:path/posix";
 import { FormatError, withContext } from "../base/mod.ts";
-import { addressable, fstat, isErrno, O, openPath, preadFull } from "../../ffi/mod.ts";
+import {
+  addressable,
+  AT_FDCWD,
+  fstat,
+  isErrno,
+  mkdirAt,
+  O,
+  openPath,
+  preadFull,
+  writeAll,
+} from "../../ffi/mod.ts";
 import type { DeltaParts } from "./delta_apply.ts";
 import type { DeltaPartEntry } from "./delta_superblock.ts";
 
@@ -59,4 +69,23 @@ function readWhole(path: string, limit: number): Uint8Array {
   }
   const bytes = addressable(size);
   return bytes.subarray(0, preadFull(fd, bytes, 0));
+}
+
+/**
+ * Writes a delta into a directory, which is made when it is not there; the superblock comes last.
+ *
+ * @throws {ErrnoError} when a file cannot be written
+ */
+export function writeLocalDelta(
+  directory: string,
+  delta: { readonly superblock: Uint8Array; readonly parts: readonly Uint8Array[] },
+): void {
+  mkdirAt(AT_FDCWD, directory);
+  delta.parts.forEach((bytes, index) => writeWhole(join(directory, String(index)), bytes));
+  writeWhole(join(directory, "superblock"), delta.superblock);
+}
+
+function writeWhole(path: string, bytes: Uint8Array): void {
+  using fd = openPath(path, { flags: O.WRONLY | O.CREAT | O.TRUNC });
+  writeAll(fd, bytes, path);
 }

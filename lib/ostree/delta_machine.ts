@@ -16,8 +16,8 @@ import {
 const FORMAT = "ostree delta";
 const PIECE = 256 * 1024;
 
-/** The operations by their byte. */
-const OP = {
+/** The operations of parts by their byte. */
+export const DELTA_OP = {
   spliceClose: 0x53,
   open: 0x6f,
   write: 0x77,
@@ -137,20 +137,20 @@ class Machine implements Disposable {
 
   #step(op: number): void {
     switch (op) {
-      case OP.spliceClose:
+      case DELTA_OP.spliceClose:
         return this.#spliceClose();
-      case OP.open:
+      case DELTA_OP.open:
         return this.#open();
-      case OP.write:
+      case DELTA_OP.write:
         return this.#write();
-      case OP.setSource:
+      case DELTA_OP.setSource:
         return this.#setSource(this.#varint());
-      case OP.unsetSource:
+      case DELTA_OP.unsetSource:
         this.#source = undefined;
         return;
-      case OP.patch:
+      case DELTA_OP.patch:
         return this.#patch();
-      case OP.close:
+      case DELTA_OP.close:
         return this.#close();
       default:
         throw fault(`unknown delta opcode 0x${op.toString(16)}`);

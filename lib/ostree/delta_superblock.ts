@@ -26,7 +26,8 @@ export const OBJECT_ENTRY_SIZE = 1 + CHECKSUM_SIZE;
 const FORMAT = "ostree delta";
 const SIGNED_TYPE = "(taya{sv})";
 const SIGNED_MAGIC = "OSTSGNDT";
-const LITTLE = 0x6c;
+/** Mark of little-endian numbers. */
+export const LITTLE_ENDIAN = 0x6c;
 const BIG = 0x42;
 /** Sizes that say without the key that the numbers are in the other order (as ostree does). */
 const SWAPPED_RATIO = 1.2;
@@ -187,7 +188,7 @@ interface ByteOrder {
 
 function byteOrder(metadata: MetadataEntries, parts: readonly RawPart[]): ByteOrder {
   const mark = metadataValue(metadata, ENDIANNESS_KEY, "y");
-  if (mark !== undefined && mark !== LITTLE && mark !== BIG) {
+  if (mark !== undefined && mark !== LITTLE_ENDIAN && mark !== BIG) {
     throw new FormatError(FORMAT, `unknown endianness ${String(mark)}`);
   }
   const big = mark === undefined ? looksSwapped(parts) : mark === BIG;

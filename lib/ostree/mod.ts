@@ -229,3 +229,9 @@ export { checkStoredCommit, type CommitFsckReport } from "./commit_fsck.ts";
 export { commitImage, type CommitImageOptions, type CreatedCommit } from "./commit_image.ts";
 export { exportCommit, type ExportOptions, type ExportResult } from "./export.ts";
 export { deltaFromServer, type DeltaServer, type ServerDeltaOptions } from "./delta_remote.ts";
+export { type LocalDelta, readLocalDelta, writeLocalDelta } from "./delta_files.ts";
+export {
+  generateDelta,
+  type GeneratedDelta,
+  type GenerateDeltaOptions,
+} from "./delta_generate.ts";

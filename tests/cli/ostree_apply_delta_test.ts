@@ -48,3 +48,27 @@ Deno.test("ostree apply-delta refuses a forged commit", async () => {
   assert.doesNotMatch((await cfs("ostree", "images")).stdout, /x/);
   assert.equal((await cfs("ostree", "inspect", B)).code, 1);
 });
+
+Deno.test("ostree delta generate makes what ostree apply-delta takes", async () => {
+  using dir = new TempDir();
+  const cfs = (...args: string[]) => call(["--repo", dir.join("repo"), ...args]);
+  const other = (...args: string[]) => call(["--repo", dir.join("other"), ...args]);
+  for (const repo of ["repo", "other"]) await call(["init", "--insecure", dir.join(repo)]);
+  await cfs("ostree", "apply-delta", "--reference", "one", `${FIXTURES}/scratch`);
+  await cfs("ostree", "apply-delta", "--reference", "two", `${FIXTURES}/std`);
+  const generate = (name: string, ...args: string[]) =>
+    cfs("ostree", "delta", "generate", "--output", dir.join(name), ...args);
+  const whole = await generate("whole", "--inline", "one");
+  assert.match(whole.stdout, /^to      07c21df6[0-9a-f]{56}\nobjects 38 in \S+ \S+\n$/);
+  const update = await generate("update", "one", "two");
+  assert.match(update.stdout, /^from    07c21df6.*\nto      927c5470.*\nobjects 11 in /);
+  const json = JSON.parse((await generate("plain", "--no-compress", "--json", "two")).stdout);
+  assert.deepEqual([json.from, json.to, json.objects, json.parts], [null, B, 41 - 1, 0]);
+  assert.equal((await other("ostree", "apply-delta", dir.join("whole/superblock"))).code, 0);
+  const applied = await other("ostree", "apply-delta", dir.join("update"));
+  assert.match(applied.stdout, /^objects 6 metadata \+ 6 files applied$/m);
+  assert.equal((await generate("x", "one", "two", "one")).code, 2);
+  assert.equal((await cfs("ostree", "delta", "generate", "one")).code, 2);
+  assert.equal((await generate("x", "nothing")).code, 1);
+  assert.match((await generate("no/such/place", "one")).stderr, /No such file or directory/);
+});

@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { ALGORITHMS } from "../../lib/base/mod.ts";
-import { applyLocalDelta, LocalRepository, pullCommit } from "../../lib/ostree/mod.ts";
-import { parseDeltaSuperblock } from "../../lib/ostree/mod.ts";
+import {
+  applyLocalDelta,
+  generateDelta,
+  LocalRepository,
+  parseDeltaSuperblock,
+  pullCommit,
+  writeLocalDelta,
+} from "../../lib/ostree/mod.ts";
 import { initRepository, Repository } from "../../lib/repository/mod.ts";
 import { Rng } from "../fuzz/_mutate.ts";
 import "../helpers/libraries.ts";
@@ -107,5 +113,43 @@ testWith({
         message: "cannot apply delta offline: contains 1 fallback entry",
       });
     });
+  },
+});
+
+testWith({
+  name: "ostree applies our deltas",
+  needs,
+  async fn(t) {
+    using dir = new TempDir();
+    const { one, two, repo } = await makeCommits(dir);
+    using repository = newRepository(dir.join("repo"));
+    using source = LocalRepository.open(repo);
+    const first = (await pullCommit(repository, source, { reference: one })).commit;
+    const second = (await pullCommit(repository, source, { reference: two })).commit;
+    const variants = { files: {}, inline: { inline: true }, plain: { plain: true } };
+    for (const [name, how] of Object.entries(variants)) {
+      await t.step(name, async () => {
+        using out = new TempDir();
+        const theirs = out.join("theirs");
+        await runOk(["ostree", "init", `--repo=${theirs}`, "--mode=bare-user"]);
+        const whole = generateDelta(repository, { to: first, ...how });
+        const update = generateDelta(repository, { from: first, to: second, ...how });
+        const size = (delta: typeof update) =>
+          delta.parts.reduce((sum, { length }) => sum + length, delta.superblock.length);
+        // Most of the large file is the same, and not in the delta.
+        assert.ok(size(whole) > 1_500_000 && size(update) < 400_000, String(size(update)));
+        for (const [at, delta] of Object.entries({ whole, update })) {
+          writeLocalDelta(out.join(at), delta);
+          await runOk([
+            ...["ostree", "static-delta", "apply-offline", `--repo=${theirs}`],
+            out.join(at, "superblock"),
+          ]);
+        }
+        const { stdout } = await runOk(["ostree", "fsck", `--repo=${theirs}`]);
+        assert.match(stdout, /fsck of 2 commits completed successfully/);
+        await runOk(["ostree", "checkout", "-U", `--repo=${theirs}`, two, out.join("tree")]);
+        await runOk(["diff", "-r", "--no-dereference", dir.join("two"), out.join("tree")]);
+      });
+    }
   },
 });
