@@ -377,6 +377,12 @@ function isMissing(error: unknown): error is HttpError {
   return error instanceof HttpError && error.code === "CFS_NOT_FOUND";
 }
 
+/** A metalink says what the summary is, so there has to be one. */
+function noSummary(location: string): NotFoundError {
+  const message = "no summary available from remote";
+  return new NotFoundError("summary", location, { message });
+}
+
 function missingObject(kind: string, checksum: Checksum, cause: ComposefsError): NotFoundError {
   const message = `${kind} object ${checksum}: ${cause.message}`;
   return new NotFoundError(`${kind} object`, checksum, { message, cause });
