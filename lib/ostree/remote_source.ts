@@ -157,7 +157,8 @@ export class RemoteSource implements OstreeSource {
     const name = `ostree-summary-${summaryCacheKey(bases[0]!)}`;
     const whole = await this.#cachedSummary(name);
     if (whole === undefined) {
-      if (this.#options.verifySummary === undefined && metalink === undefined) return undefined;
+      if (metalink !== undefined) throw noSummary(this.location);
+      if (this.#options.verifySummary === undefined) return undefined;
       // Whoever can hide the summary must not get around its signature.
       throw new PolicyError("Signature verification enabled, but no summary found");
     }

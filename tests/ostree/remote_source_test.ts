@@ -334,12 +334,13 @@ Deno.test("RemoteSource uses mirrors", async (t) => {
     assert.deepEqual(await source.readFile(path.slice(1), options), bytes);
     assert.equal(await source.readFile(path.slice(1), { maxSize: 1000 }), undefined);
   });
-  for (const kind of ["right", "wrong"]) {
-    await t.step(`a metalink with the ${kind} digest`, async () => {
+  for (const kind of ["right", "wrong", "missing"]) {
+    await t.step(`a metalink, and the summary is ${kind}`, async () => {
       const summary = summaryOf([["r", commit]]);
-      const files = new Map([...remote, ["/summary", summary] as const]);
+      const files = new Map(remote);
+      if (kind !== "missing") files.set("/summary", summary);
       await using server = new FaultServer(serve(files));
-      const hash = checksumOf(kind === "right" ? summary : encoder.encode("other"));
+      const hash = checksumOf(kind === "wrong" ? encoder.encode("other") : summary);
       const xml = `<metalink><files><file name="summary"><size>${summary.length}</size>
         <verification><hash type="sha256">${hash}</hash></verification>
         <resources><url preference="1">http://127.0.0.1:1/summary</url>
@@ -347,7 +348,8 @@ Deno.test("RemoteSource uses mirrors", async (t) => {
       await using links = new FaultServer(() => ({ body: encoder.encode(xml) }));
       using source = open(`metalink=${links.url}/link`);
       if (kind === "right") assert.equal((await source.resolve("r")).commit, commit);
-      else await assert.rejects(source.resolve("r"), DigestMismatchError);
+      else if (kind === "wrong") await assert.rejects(source.resolve("r"), DigestMismatchError);
+      else await assert.rejects(source.resolve("r"), /no summary available from remote/);
     });
   }
 });
