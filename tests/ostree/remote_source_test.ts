@@ -343,7 +343,7 @@ Deno.test("RemoteSource uses mirrors", async (t) => {
       const hash = checksumOf(kind === "wrong" ? encoder.encode("other") : summary);
       const xml = `<metalink><files><file name="summary"><size>${summary.length}</size>
         <verification><hash type="sha256">${hash}</hash></verification>
-        <resources><url preference="1">http://127.0.0.1:1/summary</url>
+        <resources><url preference="1">${server.url}/other/summary</url>
         <url preference="99">${server.url}/summary</url></resources></file></files></metalink>`;
       await using links = new FaultServer(() => ({ body: encoder.encode(xml) }));
       using source = open(`metalink=${links.url}/link`);
