@@ -4,6 +4,9 @@ import { isRegular, type TarHead } from "./head.ts";
 import { BLOCK, padded, TYPE } from "./layout.ts";
 import { type TarEvents, TarMachine } from "./machine.ts";
 
+/** Longest path that Linux takes (limits.h); extension records could hold a megabyte for each. */
+const PATH_MAX = 4096;
+
 /** Where the content of a member is in an archive. */
 export interface TarMember {
   /** Name as in the archive, without leading `./` and slashes. */
@@ -26,7 +29,9 @@ class Locator implements TarEvents {
   inline(): void {}
 
   entry(head: TarHead): void {
-    const path = head.path().replace(/^(?:\.?\/)+/, "");
+    const name = head.path();
+    if (name.length > PATH_MAX) return;
+    const path = name.replace(/^(?:\.?\/)+/, "");
     const type = isRegular(head.type)
       ? "file"
       : head.type === TYPE.symlink
@@ -36,6 +41,7 @@ class Locator implements TarEvents {
       : undefined;
     if (type === undefined) return;
     const target = type === "file" ? "" : head.link();
+    if (target.length > PATH_MAX) return;
     this.member = { path, type, size: type === "file" ? head.size : 0, target };
   }
 
@@ -54,6 +60,7 @@ class Locator implements TarEvents {
 
 /**
  * Finds the members of an archive that can be read at any place, without reading file contents.
+ * Members with paths or targets of more than 4096 bytes are left out: nothing can refer to them.
  *
  * @param read fills a buffer from an offset of the archive; returns the byte count
  * @param size size of the archive in bytes
