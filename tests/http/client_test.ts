@@ -341,3 +341,14 @@ Deno.test("a server that is not there is an HttpError", async (t) => {
     });
   }
 });
+
+Deno.test("HttpClient goes through a proxy, which alone gets its password", () =>
+  withServer(() => ({ body: new Uint8Array(5) }), {}, async (server) => {
+    using client = new HttpClient({ proxy: `http://user:p%40ss@${server.host}` });
+    const { bytes } = await client.get(new URL("http://repository.invalid/config"));
+    assert.equal(bytes?.length, 5);
+    const [request] = server.requests;
+    assert.equal(request!.path, "http://repository.invalid/config");
+    assert.equal(request!.headers.get("proxy-authorization"), "Basic " + btoa("user:p@ss"));
+    assert.equal(request!.headers.get("authorization"), null);
+  }));
