@@ -4,6 +4,12 @@ import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
 import { openRepository } from "../open_repository.ts";
 import { parseJobs, showPull } from "../ostree_pull_output.ts";
+import {
+  chosenPolicy,
+  GPG_KEYRING_OPTION,
+  SIGN_KEY_OPTION,
+  verifyHooks,
+} from "../ostree_verify.ts";
 
 const DESCRIPTION = `Pull an ostree commit from a local repository
 
@@ -22,6 +28,8 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--base-name <BASE_NAME>", "a tag whose objects need not be fetched again")
     .option("--ref-as <NAME>", "tag to make instead of the ref's name")
     .option("--no-tag", "make no tag")
+    .addOption(GPG_KEYRING_OPTION)
+    .addOption(SIGN_KEY_OPTION)
     .option("--timestamp-check", "refuse a commit older than the one the tag leads to")
     .addOption(
       new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
@@ -29,6 +37,7 @@ export function command(context: Context): CommandUnknownOpts {
     )
     .option("--json", "Output the result as JSON")
     .action(async (path, reference, options) => {
+      const { verify } = verifyHooks(chosenPolicy(options));
       using repository = openRepository(context);
       using source = LocalRepository.open(path);
       using progress = await context.progress();
@@ -39,6 +48,7 @@ export function command(context: Context): CommandUnknownOpts {
         ...(tag === undefined ? {} : { tag }),
         ...(baseName === undefined ? {} : { baseName }),
         ...(jobs === undefined ? {} : { jobs }),
+        ...(verify === undefined ? {} : { verify }),
         timestampCheck: options.timestampCheck ?? false,
         progress: progress.sink,
       });
@@ -50,6 +60,6 @@ export function command(context: Context): CommandUnknownOpts {
       "cfs --repo r ostree pull-local /ostree/repo fedora/stable",
       "cfs --repo r ostree pull-local --ref-as mine /ostree/repo 927c5470",
     ],
-    complete: { "0": "directory", "--base-name": "ostree-tag" },
+    complete: { "0": "directory", "--base-name": "ostree-tag", "--gpg-keyring": "file" },
   });
 }

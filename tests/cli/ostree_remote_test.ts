@@ -128,7 +128,12 @@ Deno.test("ostree verify checks the signatures that came with a commit", async (
   const ostree = newRepository(dir);
   Deno.mkdirSync(dir.join("signed"));
   await runOk(["tar", "-xf", `${ROOT}fixtures/ostree/repos/signed.tar`, "-C", dir.join("signed")]);
-  const pulled = await call([...ostree, "pull-local", dir.join("signed"), "signed"]);
+  const pull = [...ostree, "pull-local", dir.join("signed"), "signed"];
+  const refused = await call([...pull, `--sign-key=ed25519:${KEY}`]);
+  assert.deepEqual([refused.code, refused.stdout], [1, ""]);
+  assert.match(refused.stderr, /Signature verification enabled, but no signatures found/);
+  assert.equal((await call([...ostree, "images"])).stdout.includes("signed"), false);
+  const pulled = await call([...pull, `--gpg-keyring=${DIR}/k2.gpg`]);
   assert.equal(pulled.code, 0, pulled.stderr);
 
   const good = await call([...ostree, "verify", "--gpg-keyring", `${DIR}/k2.gpg`, "signed"]);
