@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ROOT } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
+import { unpack } from "../ostree/_remote.ts";
 import { call } from "./_call.ts";
 
 const FIXTURES = `${ROOT}fixtures/ostree/deltas`;
@@ -59,9 +60,9 @@ Deno.test("ostree delta generate makes what ostree apply-delta takes", async () 
   const generate = (name: string, ...args: string[]) =>
     cfs("ostree", "delta", "generate", "--output", dir.join(name), ...args);
   const whole = await generate("whole", "--inline", "one");
-  assert.match(whole.stdout, /^to      07c21df6[0-9a-f]{56}\nobjects 38 in \S+ \S+\n$/);
+  assert.match(whole.stdout, /^to {6}07c21df6[0-9a-f]{56}\nobjects 38 in \S+ \S+\n$/);
   const update = await generate("update", "one", "two");
-  assert.match(update.stdout, /^from    07c21df6.*\nto      927c5470.*\nobjects 11 in /);
+  assert.match(update.stdout, /^from {4}07c21df6.*\nto {6}927c5470.*\nobjects 11 in /);
   const json = JSON.parse((await generate("plain", "--no-compress", "--json", "two")).stdout);
   assert.deepEqual([json.from, json.to, json.objects, json.parts], [null, B, 41 - 1, 0]);
   assert.equal((await other("ostree", "apply-delta", dir.join("whole/superblock"))).code, 0);
@@ -71,4 +72,22 @@ Deno.test("ostree delta generate makes what ostree apply-delta takes", async () 
   assert.equal((await cfs("ostree", "delta", "generate", "one")).code, 2);
   assert.equal((await generate("x", "nothing")).code, 1);
   assert.match((await generate("no/such/place", "one")).stderr, /No such file or directory/);
+});
+
+Deno.test("ostree apply-delta checks signatures that the delta brings when keys are given", async () => {
+  using dir = new TempDir();
+  const cfs = (repo: string, ...args: string[]) => call(["--repo", dir.join(repo), ...args]);
+  for (const repo of ["repo", "other"]) await call(["init", "--insecure", dir.join(repo)]);
+  unpack(dir.join("remote"), "signed");
+  await cfs("repo", "ostree", "pull-local", dir.join("remote"), "signed");
+  await cfs("repo", "ostree", "delta", "generate", "--output", dir.join("delta"), "signed");
+  const apply = (...args: string[]) =>
+    cfs("other", "ostree", "apply-delta", dir.join("delta"), ...args);
+  const key = `${ROOT}fixtures/ostree/gpg/ed25519.pub`;
+  const refused = await apply("--sign-key", `ed25519:${key}`);
+  assert.equal(refused.code, 1);
+  assert.match(refused.stderr, /^Error: /);
+  assert.match((await cfs("other", "ostree", "images")).stdout, /No ostree commits found/);
+  const accepted = await apply("--gpg-keyring", `${ROOT}fixtures/ostree/gpg/k2.gpg`);
+  assert.equal(accepted.code, 0, accepted.stderr);
 });
