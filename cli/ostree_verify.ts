@@ -1,5 +1,6 @@
 /** Options that say which signatures are wanted, and what comes of them. */
 import {
+  type ApplyLocalDeltaOptions,
   type ArrivedCommit,
   type ArrivedSummary,
   keyPolicy,
@@ -10,6 +11,7 @@ import {
   verifiesCommits,
   verifiesSummary,
   verifyCommit,
+  verifyDelta,
   type VerifyPolicy,
   verifySummary,
 } from "../lib/ostree/mod.ts";
@@ -91,6 +93,23 @@ export function verifyHooks(policy: VerifyPolicy): VerifyHooks {
         },
       }
       : {}),
+  };
+}
+
+/**
+ * What applying a delta needs to follow a policy. A signature over the delta covers the commit in it;
+ * of one without such signatures, those of the commit count.
+ *
+ * @param policy The policy.
+ */
+export function verifyDeltaHook(policy: VerifyPolicy): Pick<ApplyLocalDeltaOptions, "verify"> {
+  if (!verifiesCommits(policy)) return {};
+  return {
+    verify: async ({ bytes, detached }, { superblock, signatures }) => {
+      if (signatures !== undefined) await verifyDelta(superblock, signatures, { policy });
+      const left: VerifyPolicy = signatures === undefined ? policy : { ...policy, sign: "off" };
+      await verifyCommit(bytes, detached, { policy: left });
+    },
   };
 }
 

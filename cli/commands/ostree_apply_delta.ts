@@ -4,6 +4,18 @@ import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
 import { openRepository } from "../open_repository.ts";
 import { showPull } from "../ostree_pull_output.ts";
+import {
+  chosenPolicy,
+  GPG_KEYRING_OPTION,
+  SIGN_KEY_OPTION,
+  verifyHooks,
+} from "../ostree_verify.ts";
+import {
+  chosenPolicy,
+  GPG_KEYRING_OPTION,
+  SIGN_KEY_OPTION,
+  verifyDeltaHook,
+} from "../ostree_verify.ts";
 
 const DESCRIPTION = `Apply a static delta from local files
 
@@ -17,13 +29,21 @@ export function command(context: Context): CommandUnknownOpts {
     .description(DESCRIPTION)
     .argument("<DELTA_PATH>", "superblock or directory of the delta")
     .option("--reference <NAME>", "tag to make")
+    .addOption(GPG_KEYRING_OPTION)
+    .addOption(SIGN_KEY_OPTION)
+    .addOption(GPG_KEYRING_OPTION)
+    .addOption(SIGN_KEY_OPTION)
     .option("--json", "Output the result as JSON")
     .action(async (path, options) => {
+      const hook = verifyDeltaHook(chosenPolicy(options));
+      const { verify } = verifyHooks(chosenPolicy(options));
       using repository = openRepository(context);
       using progress = await context.progress();
       const { reference } = options;
       const result = await applyLocalDelta(repository, path, {
         ...(reference === undefined ? {} : { tag: reference }),
+        ...hook,
+        ...(verify === undefined ? {} : { verify: (commit) => verify(commit) }),
         progress: progress.sink,
       });
       progress[Symbol.dispose]();
@@ -34,6 +54,6 @@ export function command(context: Context): CommandUnknownOpts {
       "cfs --repo r ostree apply-delta update.delta",
       "cfs --repo r ostree apply-delta --reference os/stable deltas/B8/Id9h…",
     ],
-    complete: { "0": "file" },
+    complete: { "0": "file", "--gpg-keyring": "file" },
   });
 }

@@ -171,3 +171,23 @@ Deno.test("ostree verify checks the signatures that came with a commit", async (
   await call([...ostree, "remote", "add", "o", "file:///o", `--gpg-import=${DIR}/k2.gpg`]);
   assert.equal((await call([...ostree, "verify", "--remote=o", "signed"])).stdout, good.stdout);
 });
+
+Deno.test("ostree apply-delta takes a signed delta only from who is trusted", async () => {
+  using dir = new TempDir();
+  const ostree = newRepository(dir);
+  const deltas = `${ROOT}fixtures/ostree/deltas`;
+  const other = Deno.readTextFileSync(`${DIR}/ed25519-other.pub`).trim();
+  const scratch = [...ostree, "apply-delta", `${deltas}/scratch/superblock`];
+  const unsigned = await call([...scratch, `--sign-key=ed25519:${KEY}`]);
+  assert.deepEqual([unsigned.code, unsigned.stdout], [1, ""]);
+  assert.match(unsigned.stderr, /Signature verification enabled, but no signatures found/);
+  assert.equal((await call(scratch)).code, 0);
+  const signed = [...ostree, "apply-delta", `${deltas}/signed-inline.superblock`];
+  const wrong = await call([...signed, `--sign-key=ed25519:${other}`]);
+  assert.deepEqual([wrong.code, wrong.stdout], [1, ""]);
+  assert.match(wrong.stderr, /Delta: ed25519: Signature couldn't be verified with: key '/);
+  const gpg = await call([...signed, `--gpg-keyring=${DIR}/k2.gpg`]);
+  assert.match(gpg.stderr, /GPG verification enabled, but no signatures found/);
+  const right = await call([...signed, `--sign-key=ed25519:${KEY}`]);
+  assert.equal(right.code, 0, right.stderr);
+});
