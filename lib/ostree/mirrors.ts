@@ -37,7 +37,7 @@ export async function resolvePlaces(client: HttpClient, place: string): Promise<
     const url = parseUrl(place.slice(METALINK.length));
     const summary = parseMetalink(await text(client, url), "summary");
     const bases = summary.urls.filter((one) =>
-      /^https?:.*\/summary$/.test(one) && URL.canParse(one)
+      /^https?:/.test(one) && one.endsWith("/summary") && URL.canParse(one)
     )
       .map((one) => new URL(".", one));
     if (bases.length === 0) throw noMirrors("metalink", url);
@@ -95,34 +95,74 @@ export function parseMirrorlist(list: string): URL[] {
  * @throws {FormatError} when there is no such file, or it has no digest we know
  */
 export function parseMetalink(xml: string, name: string): MetalinkFile {
-  const plain = xml.replace(/<!--.*?-->/gs, "");
-  for (const [, attributes, body] of plain.matchAll(/<file\b([^<>]*)>(.*?)<\/file>/gs)) {
-    if (attribute(attributes!, "name") !== name) continue;
-    const size = /<size>\s*(\d{1,15})\s*<\/size>/.exec(body!)?.[1];
-    const hashes = [...body!.matchAll(/<hash\b([^<>]*)>\s*([0-9A-Fa-f]+)\s*<\/hash>/g)]
-      .map(([, about, value]) => ({ type: attribute(about!, "type"), value: value!.toLowerCase() }))
-      .filter((hash): hash is MetalinkFile["hashes"][number] =>
-        (hash.type === "sha256" && hash.value.length === 64) ||
-        (hash.type === "sha512" && hash.value.length === 128)
-      );
+  for (const { attributes, body } of elements(withoutComments(xml), "file")) {
+    if (attribute(attributes, "name") !== name) continue;
+    const hashes: MetalinkFile["hashes"][number][] = [];
+    for (const element of elements(body, "hash")) {
+      const type = attribute(element.attributes, "type");
+      const value = element.body.trim().toLowerCase();
+      if (!/^[0-9a-f]*$/.test(value)) continue;
+      if (type === "sha256" && value.length === 64) hashes.push({ type, value });
+      if (type === "sha512" && value.length === 128) hashes.push({ type, value });
+    }
     if (hashes.length === 0) {
       throw new FormatError("metalink", `Metalink has no sha256 or sha512 digest of '${name}'`);
     }
-    const urls = [...body!.matchAll(/<url\b([^<>]*)>\s*([^<>\s]+)\s*<\/url>/g)]
-      .slice(0, MAX_MIRRORS)
-      .map(([, about, url]) => ({
-        url: unescapeXml(url!),
-        preference: Number(attribute(about!, "preference") ?? 0) || 0,
-      }))
-      .sort((a, b) => b.preference - a.preference)
-      .map(({ url }) => url);
-    return { size: size === undefined ? undefined : Number(size), hashes, urls };
+    const urls: { url: string; preference: number }[] = [];
+    for (const element of elements(body, "url")) {
+      const preference = Number(attribute(element.attributes, "preference") ?? 0) || 0;
+      urls.push({ url: unescapeXml(element.body.trim()), preference });
+      if (urls.length === MAX_MIRRORS) break;
+    }
+    const [size] = [...elements(body, "size")].map((element) => element.body.trim());
+    return {
+      size: size !== undefined && /^\d{1,15}$/.test(size) ? Number(size) : undefined,
+      hashes,
+      urls: urls.sort((a, b) => b.preference - a.preference).map(({ url }) => url),
+    };
   }
   throw new FormatError("metalink", `Metalink has no file '${name}'`);
 }
 
+/** The text without comments, in time that grows with its length only. */
+function withoutComments(xml: string): string {
+  let out = "";
+  let at = 0;
+  for (;;) {
+    const start = xml.indexOf("<!--", at);
+    if (start < 0) return out + xml.slice(at);
+    out += xml.slice(at, start);
+    const end = xml.indexOf("-->", start + 4);
+    if (end < 0) return out;
+    at = end + 3;
+  }
+}
+
+/** The elements of a name that are not nested, in time that grows with the text's length only. */
+function* elements(
+  xml: string,
+  name: string,
+): Generator<{ attributes: string; body: string }, void, undefined> {
+  const close = `</${name}>`;
+  let at = 0;
+  for (;;) {
+    const start = xml.indexOf(`<${name}`, at);
+    if (start < 0) return;
+    const open = xml.indexOf(">", start);
+    if (open < 0) return;
+    const attributes = xml.slice(start + name.length + 1, open);
+    at = open + 1;
+    // Another name that begins the same, or an element without content.
+    if (!/^(?:\s|$)/.test(attributes) || attributes.endsWith("/")) continue;
+    const end = xml.indexOf(close, at);
+    if (end < 0) return;
+    yield { attributes, body: xml.slice(at, end) };
+    at = end + close.length;
+  }
+}
+
 function attribute(text: string, name: string): string | undefined {
-  const match = new RegExp(`\\s${name}\\s*=\\s*(?:"([^"]*)"|'([^']*)')`).exec(text);
+  const match = new RegExp(`\\s${name}=(?:"([^"]*)"|'([^']*)')`).exec(text.slice(0, 1024));
   return match?.[1] ?? match?.[2];
 }
 

@@ -366,6 +366,14 @@ Deno.test("parseMetalink() finds the file, its digests and places", () => {
   });
   assert.throws(() => parseMetalink(xml, "none"), /no file 'none'/);
   assert.throws(() => parseMetalink(xml, "other"), /no sha256 or sha512 digest/);
+  for (const part of ["<file>", "<!--", "<file name='summary'>", "<url>", "<hash ", "&a"]) {
+    const start = performance.now();
+    const hostile = `<file name="summary">${part.repeat(1_000_000 / part.length)}`;
+    for (const text of [hostile, hostile + "</file>"]) {
+      assert.throws(() => parseMetalink(text, "summary"), FormatError);
+    }
+    assert.ok(performance.now() - start < 1000, part);
+  }
   const file = { size: 3, hashes: [], urls: [] };
   assert.throws(() => checkMetalinkFile(file, new Uint8Array(4)), /Expected 3 bytes/);
 });
