@@ -8,12 +8,6 @@ import {
   chosenPolicy,
   GPG_KEYRING_OPTION,
   SIGN_KEY_OPTION,
-  verifyHooks,
-} from "../ostree_verify.ts";
-import {
-  chosenPolicy,
-  GPG_KEYRING_OPTION,
-  SIGN_KEY_OPTION,
   verifyDeltaHook,
 } from "../ostree_verify.ts";
 
@@ -31,19 +25,15 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--reference <NAME>", "tag to make")
     .addOption(GPG_KEYRING_OPTION)
     .addOption(SIGN_KEY_OPTION)
-    .addOption(GPG_KEYRING_OPTION)
-    .addOption(SIGN_KEY_OPTION)
     .option("--json", "Output the result as JSON")
     .action(async (path, options) => {
       const hook = verifyDeltaHook(chosenPolicy(options));
-      const { verify } = verifyHooks(chosenPolicy(options));
       using repository = openRepository(context);
       using progress = await context.progress();
       const { reference } = options;
       const result = await applyLocalDelta(repository, path, {
         ...(reference === undefined ? {} : { tag: reference }),
         ...hook,
-        ...(verify === undefined ? {} : { verify: (commit) => verify(commit) }),
         progress: progress.sink,
       });
       progress[Symbol.dispose]();
