@@ -4,6 +4,7 @@ import { FormatError, UnsupportedError } from "../../lib/base/mod.ts";
 import {
   type Checksum,
   checksumBytes,
+  checksumFromBytes,
   checksumOf,
   encodeCommit,
   encodeMetadata,
@@ -461,4 +462,42 @@ Deno.test("runDeltaPart() opens a bounded number of sources and applies a bounde
     });
   assert.equal(files(2).files.size, 1);
   assert.throws(() => files(3), { message: "patches larger than payload" });
+});
+
+Deno.test("superblocks and parts are what another reader says they are", async (t) => {
+  for (const name of ["std", "nobsdiff", "big", "inline", "scratch", "hostile"]) {
+    await t.step(name, async () => {
+      const text = Deno.readTextFileSync(`${FIXTURES}/${name}/decoded.txt`);
+      const bytes = Deno.readFileSync(`${FIXTURES}/${name}/superblock`);
+      const said = /^superblock len (\d+) sha256 ([0-9a-f]+)$/m.exec(text)!;
+      assert.deepEqual([bytes.length, checksumOf(bytes)], [Number(said[1]), said[2]]);
+      if (name === "hostile") return assert.throws(() => parseDeltaSuperblock(bytes), /Corrupted/);
+      const entry = parseDeltaSuperblock(bytes).parts[0]!;
+      const [, sum, count] = /^part 0 .* csum ([0-9a-f]+) size \S+ usize \S+ nobj (\d+)$/m.exec(
+        text,
+      )!;
+      assert.deepEqual([entry.checksum, entry.objects.length], [sum, Number(count) * 33]);
+      const file = entry.inline === undefined
+        ? Deno.readFileSync(`${FIXTURES}/${name}/0`)
+        : undefined;
+      const part = await openDeltaPart(entry, file, unxz);
+      const [, payload, operations] = /^ {2}payload (\d+) ops (\d+) /m.exec(text)!;
+      assert.equal(part.payload.length, Number(payload));
+      assert.equal(part.operations.length, Number(operations));
+      for (
+        const [, at, owners, mode] of text.matchAll(/mode\[(\d+)\] \[(\d+, \d+), '0o(\d+)'\]/g)
+      ) {
+        const found = part.mode(Number(at));
+        assert.equal(`${found.uid}, ${found.gid}`, owners);
+        assert.equal(found.mode.toString(8), mode);
+      }
+      const ids = [...text.matchAll(/\(([23]), '([0-9a-f]{64})'\)/g)];
+      ids.forEach(([, kind, id], index) => {
+        const at = index * 33;
+        assert.equal(entry.objects[at], Number(kind));
+        assert.equal(checksumFromBytes(entry.objects.subarray(at + 1, at + 33)), id);
+      });
+      assert.ok(ids.length >= 5);
+    });
+  }
 });
