@@ -286,8 +286,9 @@ async function checkWithKey(
       };
     }
     // Everything else that makes a key unfit for signatures, such as a missing cross-signature.
-    await key.getSigningKey(issuer, packet.created!);
+    // As it is now: a key that was renewed has lost its state of when the signature was made.
     await key.getSigningKey(issuer, now);
+    if (packet.created! < maker.getCreationTime()) throw new Error("key is newer than signature");
   } catch (error) {
     // The library explains with errors of any kind why a key is not to be used.
     const reason = error instanceof Error ? error.message : String(error);

@@ -129,7 +129,7 @@ testWith({
     });
     await t.step("an older copy of the key beside one that lasts longer", async () => {
       const old = await home.gpg("--export", name);
-      // Which of two self-signatures of the same second is the later one cannot be told.
+      // So that the key's only self-signature is younger than the signature.
       await new Promise((done) => setTimeout(done, 1100));
       await home.gpg("--quick-set-expire", fingerprint, "100d");
       const fresh = await home.gpg("--export", name);
