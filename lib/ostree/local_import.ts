@@ -13,13 +13,13 @@ import type { ObjectsPlace } from "./local_objects.ts";
 import type { FileImport, ImportOptions } from "./source.ts";
 
 /** Files in a batch: few, since sizes are not known and the last batch is waited for. */
-const BATCH = 48;
+const BATCH = 32;
 /** Fewer files than this are imported before a worker has started. */
 const WORTH_A_WORKER = 200;
 /** Batches that a worker holds. */
-const DEPTH = 2;
-/** Turns of the event loop that let waiting messages in. */
-const TURNS = 3;
+const DEPTH = 4;
+/** Turns of the event loop that let all waiting messages in: each takes few of them. */
+const TURNS = 16;
 
 /** Imports files of a local repository. */
 export class LocalImport implements FileImport {
