@@ -285,21 +285,23 @@ export function isSplitTar(stream: OpenStream): boolean {
 /**
  * The stream object of a layer that is stored with all its objects.
  *
- * @param accepts whether a stream is what is wanted: a name can also stand for a blob that is kept
+ * @param options.accepts whether a stream is what is wanted: a name can also stand for a blob that is kept
  * as it is, or for an artifact's compressed layer that was unpacked
+ * @param options.isThere tells which objects are there; shared by those who ask about many layers
  */
 export function hasWholeLayer(
   repository: Repository,
   id: Digest,
-  accepts: (stream: OpenStream) => boolean,
+  options: { accepts: (stream: OpenStream) => boolean; isThere?: (id: ObjectId) => boolean },
 ): ObjectId | undefined {
+  const isThere = options.isThere ?? repository.objects.snapshot();
   try {
     const object = repository.streamObject(layerStream(id));
     if (object === undefined) return undefined;
     const stream = repository.openStreamObject(object);
-    if (!accepts(stream)) return undefined;
+    if (!options.accepts(stream)) return undefined;
     for (const ref of stream.objectRefs) {
-      if (repository.objects.size(ref) === undefined) return undefined;
+      if (!isThere(ref)) return undefined;
     }
     return object;
   } catch (error) {

@@ -109,7 +109,7 @@ export async function importLayerStream(
   const hash = nodeHash.stream(digestHash(diffId));
   if (options.name !== undefined) checkRefName(options.name);
   // A layer that is damaged is imported again, which repairs it.
-  const existing = hasWholeLayer(repository, diffId, isSplitTar);
+  const existing = hasWholeLayer(repository, diffId, { accepts: isSplitTar });
   const ref = options.name === undefined ? {} : { ref: options.name };
   if (existing !== undefined) {
     if (options.name !== undefined) repository.setRef("streams", options.name, { entry: name });

@@ -270,9 +270,13 @@ class Pull {
       if (error instanceof ComposefsError) return undefined; // absent, or damaged and made anew
       throw error;
     }
+    const isThere = repository.objects.snapshot();
     for (const layer of wanted) {
       const { id } = layer;
-      const object = hasWholeLayer(repository, id, (stream) => standsFor(stream, layer));
+      const object = hasWholeLayer(repository, id, {
+        accepts: (stream) => standsFor(stream, layer),
+        isThere,
+      });
       if (object === undefined || image.manifestStream.refs.get(id.toString()) !== object) {
         return undefined;
       }
@@ -310,7 +314,7 @@ class Pull {
       if (objects.has(key) || missing.has(key)) continue;
       const present = this.#options.repair
         ? undefined
-        : hasWholeLayer(repository, layer.id, (stream) => standsFor(stream, layer));
+        : hasWholeLayer(repository, layer.id, { accepts: (stream) => standsFor(stream, layer) });
       if (present === undefined) missing.set(key, layer);
       else {
         objects.set(key, present);

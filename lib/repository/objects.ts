@@ -10,6 +10,7 @@ import {
   PolicyError,
 } from "../base/mod.ts";
 import {
+  type DirEntry,
   type Fd,
   fstat,
   isErrno,
@@ -247,6 +248,37 @@ export class DiskObjectStore implements ObjectPruner, Disposable {
   *list(): Generator<ObjectId, void, undefined> {
     for (const entry of this.entries()) {
       if (typeof entry === "string") yield entry;
+    }
+  }
+
+  /**
+   * Tells which objects were there at one moment, for callers that ask about thousands: each
+   * subdirectory is read once, when it is first asked about.
+   */
+  snapshot(): (id: ObjectId) => boolean {
+    const names = new Map<string, Set<string>>();
+    return (id) => {
+      const prefix = id.slice(0, 2);
+      let there = names.get(prefix);
+      if (there === undefined) {
+        there = new Set();
+        for (const entry of this.#names(prefix)) there.add(entry.name);
+        names.set(prefix, there);
+      }
+      return there.has(id.slice(2));
+    };
+  }
+
+  /** Names in `objects/<prefix>/`, in the file system's order. */
+  #names(prefix: string): DirEntry[] {
+    const dir = this.directory;
+    if (dir === undefined) return [];
+    try {
+      using fd = openDir(dir, prefix);
+      return readDir(fd);
+    } catch (error) {
+      if (isErrno(error, "ENOENT", "ENOTDIR")) return [];
+      throw error;
     }
   }
 
