@@ -230,8 +230,4 @@ export { commitImage, type CommitImageOptions, type CreatedCommit } from "./comm
 export { exportCommit, type ExportOptions, type ExportResult } from "./export.ts";
 export { deltaFromServer, type DeltaServer, type ServerDeltaOptions } from "./delta_remote.ts";
 export { type LocalDelta, readLocalDelta, writeLocalDelta } from "./delta_files.ts";
-export {
-  generateDelta,
-  type GeneratedDelta,
-  type GenerateDeltaOptions,
-} from "./delta_generate.ts";
+export { type GeneratedDelta, generateDelta, type GenerateDeltaOptions } from "./delta_generate.ts";
