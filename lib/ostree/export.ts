@@ -21,6 +21,7 @@ import type { Repository } from "../repository/mod.ts";
 import type { Checksum } from "./checksum.ts";
 import { fileEntry } from "./commit_tree.ts";
 import { parseDirMeta } from "./dirmeta.ts";
+import { FRAME_SIZE, parseArchiveHeader, parseFrame } from "./file_header.ts";
 import { LocalRepository } from "./local_repository.ts";
 import { notCanonical, ObjectFiles } from "./object_files.ts";
 import { type ReachableObject, reachableObjects } from "./reachable.ts";
@@ -101,6 +102,7 @@ class Exporter {
     }
     let outcome;
     try {
+      checkNames(object, entry.data);
       outcome = kind === "file"
         ? this.#file(checksum, entry)
         : this.#files.metadata(checksum, kind, entry.data);
@@ -141,6 +143,17 @@ class Exporter {
     const detached = readDetachedMetadata(this.#repository, stored);
     if (detached !== undefined) this.#files.metadata(checksum, "commitmeta", detached);
     this.#count(this.#files.metadata(checksum, "commit", stored.chunk.get(checksum)!.data));
+  }
+}
+
+/**
+ * Checks that names of attributes end with NUL: the reference's `commit` leaves it out, and no
+ * repository could give back the bytes that such an object's checksum is of.
+ */
+function checkNames({ kind }: ReachableObject, data: Uint8Array): void {
+  if (kind === "dirmeta") parseDirMeta(data);
+  else if (kind === "file") {
+    parseArchiveHeader(data.subarray(FRAME_SIZE, FRAME_SIZE + parseFrame(data)));
   }
 }
 

@@ -16,6 +16,7 @@ import { findTool } from "../helpers/tool.ts";
 import {
   COMMITS,
   expected,
+  failure,
   newRepository,
   pullFrom,
   UNPACKING,
@@ -95,6 +96,11 @@ testWith({
         assert.equal(chunk.commit, commit);
         // Names of attributes lack their NUL there, but everything can be read and verified.
         assert.deepEqual(checkStoredCommit(repository, commit).errors, []);
+        // No repository of ostree could hold it.
+        const out = dir.join(`theirs-${hash}`);
+        await runOk(["ostree", "init", `--repo=${out}`, "--mode=bare"]);
+        const text = await failure(() => exportCommit(repository, commit, { path: out }));
+        assert.match(text, /^Exporting .* missing NUL terminator$/);
       });
       await t.step(`without attributes, ${hash}: the same repository, byte for byte`, async () => {
         const path = await unpackRepository(dir, "buo");
