@@ -32,3 +32,4 @@ export {
 export { TarSplitter } from "./split.ts";
 export { locateTarMembers, type TarMember } from "./locate.ts";
 export { readLayerEntries, readTarEntries } from "./read.ts";
+export { type TarHeaderFields, writeTarHeader } from "./write_header.ts";
