@@ -179,7 +179,7 @@ export {
   type GpgStatus,
   type GpgVerdict,
   type GpgVerifyOptions,
-} from "./gpg.ts";
+} from "../signature/mod.ts";
 export {
   isSignType,
   NO_SIGN_KEYS,

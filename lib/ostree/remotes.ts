@@ -13,7 +13,7 @@ import {
   unlinkAt,
   writeAll,
 } from "../../ffi/mod.ts";
-import { readKeyFile } from "./key_files.ts";
+import { readKeyFile } from "../signature/mod.ts";
 import { type Keyfile, parseKeyfile } from "./keyfile.ts";
 import { formatKeyfile } from "./keyfile_write.ts";
 import { checkRemoteName, Remote, remoteGroup } from "./remote.ts";

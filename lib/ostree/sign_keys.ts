@@ -1,6 +1,6 @@
 /** Public keys of OSTree's own signatures, ed25519 and spki (spec: ostree 9.2). */
-import { createPublicKey, type KeyObject, verify } from "node:crypto";
-import { FormatError, fromHex, toHex } from "../base/mod.ts";
+import { FormatError, toHex } from "../base/mod.ts";
+import { decodeBase64, PublicKey } from "../signature/mod.ts";
 
 /** Kinds of signatures beside GPG, by OSTree's names. */
 export const SIGN_TYPES = ["ed25519", "spki"] as const;
@@ -8,14 +8,8 @@ export const SIGN_TYPES = ["ed25519", "spki"] as const;
 /** A kind of signature beside GPG. */
 export type SignType = (typeof SIGN_TYPES)[number];
 
-/** Bytes of an ed25519 public key. */
-export const ED25519_KEY_SIZE = 32;
-
 /** Bytes of an ed25519 signature. */
 export const ED25519_SIGNATURE_SIZE = 64;
-
-/** SubjectPublicKeyInfo of an ed25519 key up to the key itself (RFC 8410). */
-const ED25519_SPKI = fromHex("302a300506032b6570032100");
 
 /** Most keys in one file. */
 const MAX_KEYS = 256;
@@ -31,15 +25,12 @@ export class SignKey {
   readonly type: SignType;
   /** The key in hex: the raw 32 bytes of ed25519, all of an spki key. */
   readonly id: string;
-  readonly #key: KeyObject;
-  /** Hash of the data; the Edwards curves have one of their own. */
-  readonly #hash: "sha256" | null;
+  readonly #key: PublicKey;
 
-  private constructor(type: SignType, id: string, key: KeyObject) {
+  private constructor(type: SignType, id: string, key: PublicKey) {
     this.type = type;
     this.id = id;
     this.#key = key;
-    this.#hash = key.asymmetricKeyType?.startsWith("ed") ? null : "sha256";
   }
 
   /**
@@ -49,32 +40,14 @@ export class SignKey {
    * @throws {FormatError} when they are no such key
    */
   static fromBytes(type: SignType, bytes: Uint8Array): SignKey {
-    if (type === "ed25519" && bytes.length !== ED25519_KEY_SIZE) {
-      throw new FormatError(
-        "public key",
-        `Invalid ed25519 public key: expected ${ED25519_KEY_SIZE} bytes, got ${bytes.length} bytes`,
-      );
-    }
-    const der = type === "spki" ? bytes : new Uint8Array([...ED25519_SPKI, ...bytes]);
-    let key: KeyObject;
-    try {
-      key = createPublicKey({ key: der as never, format: "der", type: "spki" });
-    } catch (cause) {
-      // The crypto library has errors of several kinds for bytes that are no key.
-      throw new FormatError("public key", `Invalid ${type} public key`, { cause });
-    }
+    const key = type === "spki" ? PublicKey.fromSpki(bytes) : PublicKey.fromEd25519(bytes);
     return new SignKey(type, toHex(bytes), key);
   }
 
   /** Whether `signature` is this key's over `data`; false also for one of the wrong size. */
   verify(data: Uint8Array, signature: Uint8Array): boolean {
     if (this.type === "ed25519" && signature.length !== ED25519_SIGNATURE_SIZE) return false;
-    try {
-      return verify(this.#hash, data, this.#key, signature);
-    } catch {
-      // Some crypto libraries throw for signatures that cannot be parsed: not valid either way.
-      return false;
-    }
+    return this.#key.verify(data, signature);
   }
 }
 
@@ -112,12 +85,6 @@ function pemBlocks(text: string): string[] {
     if (end < 0) throw new FormatError("public key", "PEM block without its end");
     return part.slice(0, end).replace(/\s+/g, "");
   });
-}
-
-/** Bytes of a base64 text with its padding; `undefined` when it is none. */
-export function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
-  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]+={0,2}$/.test(text)) return undefined;
-  return Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 }
 
 /** Trusted and revoked keys. */

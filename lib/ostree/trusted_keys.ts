@@ -1,11 +1,15 @@
 /** Where the keys come from that signatures are checked with (spec: ostree 9.2). */
 import { FormatError, NotFoundError } from "../base/mod.ts";
-import { type GpgKeyFile, GpgKeyring } from "./gpg.ts";
-import { listKeyDirectory, readKeyFile } from "./key_files.ts";
-import type { Remote } from "./remote.ts";
 import {
   decodeBase64,
   ED25519_KEY_SIZE,
+  type GpgKeyFile,
+  GpgKeyring,
+  listKeyDirectory,
+  readKeyFile,
+} from "../signature/mod.ts";
+import type { Remote } from "./remote.ts";
+import {
   isSignType,
   parseSignKey,
   parseSignKeys,

@@ -2,7 +2,7 @@
 import { FormatError, PolicyError, withContext } from "../base/mod.ts";
 import { checksumOf } from "./checksum.ts";
 import { type MetadataEntries, parseMetadata } from "./commit_object.ts";
-import { GpgKeyring } from "./gpg.ts";
+import { GpgKeyring } from "../signature/mod.ts";
 import {
   ED25519_SIGNATURE_SIZE,
   SIGN_TYPES,

@@ -1,5 +1,5 @@
 /** What must be signed, and by whom (spec: ostree 9.2). */
-import type { GpgKeyring } from "./gpg.ts";
+import type { GpgKeyring } from "../signature/mod.ts";
 import { NO_SIGN_KEYS, type SignKeys, type SignType } from "./sign_keys.ts";
 
 /** Kinds of signatures of which one must be valid: none, any with keys, or these. */

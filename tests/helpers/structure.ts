@@ -33,7 +33,15 @@ export const FLOORS: readonly (readonly string[])[] = [
   ["lib/base"],
   ["lib/fsverity", "lib/tree", "lib/dumpfile", "lib/erofs", "lib/splitstream", "lib/tar"],
   ["ffi"],
-  ["lib/http", "lib/mount", "lib/storage", "lib/scan", "lib/repository"],
+  [
+    "lib/http",
+    "lib/signature",
+    "lib/trust",
+    "lib/mount",
+    "lib/storage",
+    "lib/scan",
+    "lib/repository",
+  ],
   ["lib/boot", "lib/delta", "lib/oci", "lib/ostree", "lib/varlink"],
   ["mod.ts", "cli"],
 ];

@@ -1,4 +1,4 @@
-/** Reading the files and directories that hold keys (spec: ostree 9.2). */
+/** Reading the files and directories that hold keys (spec: ostree 9.2, trust 2). */
 import { FormatError, fromByteString } from "../base/mod.ts";
 import {
   AT_FDCWD,
