@@ -47,6 +47,8 @@ export const FLOORS: readonly (readonly string[])[] = [
 ];
 
 const PURE_FLOORS = 2;
+/** Rooms of higher floors that are pure all the same. */
+const PURE_ROOMS: readonly string[] = ["lib/delta"];
 
 /** Built-in modules that do I/O, so that a pure room cannot use them. */
 const IMPURE_BUILTIN =
@@ -71,6 +73,11 @@ function floorOf(room: string): number {
   return FLOORS.findIndex((rooms) => rooms.includes(room));
 }
 
+function isPure(room: string): boolean {
+  const floor = floorOf(room);
+  return (floor >= 0 && floor < PURE_FLOORS) || PURE_ROOMS.includes(room);
+}
+
 function mayImport(from: string, to: string): boolean {
   // The floor plan gives the system call layer less than its place would allow.
   if (from === "ffi") return to === "lib/base";
@@ -91,8 +98,9 @@ function checkEdge(from: SourceModule, edge: ImportEdge): string | undefined {
   const room = roomOf(from.path);
   if (room === undefined) return undefined;
   if (specifier.startsWith("node:")) {
-    const pure = floorOf(room) < PURE_FLOORS;
-    return pure && IMPURE_BUILTIN.test(specifier) ? `pure room imports "${specifier}"` : undefined;
+    return isPure(room) && IMPURE_BUILTIN.test(specifier)
+      ? `pure room imports "${specifier}"`
+      : undefined;
   }
   if (target === undefined) return `bare specifier "${specifier}"`;
   const targetRoom = roomOf(target);
@@ -159,9 +167,8 @@ function checkDoors(modules: readonly SourceModule[]): string[] {
 
 function identifierPlugin(path: string): Deno.lint.Plugin {
   const room = roomOf(path) ?? "";
-  const floor = floorOf(room);
   const forbidden = new Map<string, string>();
-  if (floor >= 0 && floor < PURE_FLOORS) forbidden.set("Deno", `pure room uses "Deno"`);
+  if (isPure(room)) forbidden.set("Deno", `pure room uses "Deno"`);
   if (/^(lib|ffi)\b/.test(room)) forbidden.set("console", "library uses console");
   if (room !== "ffi") forbidden.set("dlopen", "only ffi may load native libraries");
   return {
