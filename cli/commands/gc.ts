@@ -1,4 +1,4 @@
-import { pruneReferrers } from "../../lib/oci/mod.ts";
+import { staleReferrers } from "../../lib/oci/mod.ts";
 import type { GcResult } from "../../lib/repository/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
@@ -33,7 +33,7 @@ export function command(context: Context): CommandUnknownOpts {
       const result = repository.gc({
         dryRun: options.dryRun ?? false,
         roots: roots ?? [],
-        prepare: () => pruneReferrers(repository),
+        staleRefs: () => staleReferrers(repository),
       });
       for (const warning of result.warnings) context.warn(warning);
       if (result.temporariesRemoved > 0) {

@@ -9,7 +9,6 @@ import {
   UnsupportedError,
   withContext,
 } from "../base/mod.ts";
-import { isErrno, unlinkAt } from "../../ffi/mod.ts";
 import { type OpenStream, type Repository, singleObject } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import { verifyBytes } from "./blob.ts";
@@ -251,30 +250,16 @@ export function recordReferrer(repository: Repository, artifact: Digest, subject
   repository.setRef("streams", `${REFERRER_REFS}/${subject}/${artifact}`, { entry });
 }
 
-/**
- * Removes links from subjects that are gone, with their directories; to be called under the
- * collector's lock, since referrer links are roots.
- */
-export function pruneReferrers(repository: Repository): void {
-  const gone = new Set<string>();
+/** Names of the links from subjects that are gone, which the collector is to remove. */
+export function staleReferrers(repository: Repository): string[] {
+  const stale: string[] = [];
   for (const ref of repository.listRefs("streams", REFERRER_REFS)) {
     const match = /^oci-referrers\/([^/]+)\/[^/]+$/.exec(ref.name);
     if (match === null) continue;
-    const subject = match[1]!;
-    const digest = parseDigest(subject);
-    if (digest !== undefined && hasManifest(repository, digest)) continue;
-    repository.removeRef("streams", ref.name);
-    gone.add(subject);
+    const subject = parseDigest(match[1]!);
+    if (subject === undefined || !hasManifest(repository, subject)) stale.push(ref.name);
   }
-  for (const subject of gone) {
-    try {
-      const path = `streams/refs/${REFERRER_REFS}/${subject}`;
-      unlinkAt(repository.directory, path, { directory: true });
-    } catch (error) {
-      // Something else is in it; that is not ours to remove.
-      if (!isErrno(error, "ENOTEMPTY", "EEXIST")) throw error;
-    }
-  }
+  return stale;
 }
 
 /** Whether a stream is a split tar. */

@@ -33,7 +33,7 @@ export {
   openConfig,
   openImageRef,
   openManifest,
-  pruneReferrers,
+  staleReferrers,
   resolveReference,
 } from "./image.ts";
 export { checkImages, type OciFsckOptions, type OciFsckReport } from "./fsck.ts";

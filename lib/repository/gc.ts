@@ -33,8 +33,10 @@ export interface GcOptions {
   dryRun?: boolean;
   /** Further roots: entry names of either category, or reference names. */
   roots?: readonly string[];
-  /** Work to be done under the lock before anything is marked, for example removing stale links. */
-  prepare?: () => void;
+  /**
+   * Names below `streams/refs` that are no roots any more and are removed; asked for under the lock.
+   */
+  staleRefs?: () => Iterable<string>;
 }
 
 /** What was (or would be) removed. */
@@ -70,7 +72,6 @@ export function collectGarbage(state: RepositoryState, options: GcOptions = {}):
   flock(state.root, "exclusive");
   try {
     // Upgrading the lock lets others in for a moment, so nothing that was read before counts.
-    options.prepare?.();
     return collect(state, options);
   } finally {
     flock(state.root, "shared");
@@ -79,7 +80,8 @@ export function collectGarbage(state: RepositoryState, options: GcOptions = {}):
 
 function collect(state: RepositoryState, options: GcOptions): GcResult {
   const warnings: string[] = [];
-  const live = new Marker(state, warnings).mark(options.roots ?? []);
+  const stale = new Set(options.staleRefs?.());
+  const live = new Marker(state, warnings).mark(options.roots ?? [], stale);
   const dryRun = options.dryRun ?? false;
   let objectsRemoved = 0;
   let objectsBytes = 0;
@@ -110,9 +112,12 @@ function collect(state: RepositoryState, options: GcOptions): GcResult {
     if (name.startsWith(TMP_LINK_PREFIX) && unlink(name)) temporariesRemoved++;
   }
   const [imagesPruned, streamsPruned] = CATEGORIES.map((category) =>
-    pruneLinks(state, category, { live, unlink })
+    pruneLinks(state, category, { live, unlink, stale: category === "streams" ? stale : NONE })
   );
-  if (!dryRun) syncRepository(state);
+  if (!dryRun) {
+    removeEmptyDirectories(state, stale);
+    syncRepository(state);
+  }
   return {
     dryRun,
     objectsRemoved,
@@ -124,11 +129,17 @@ function collect(state: RepositoryState, options: GcOptions): GcResult {
   };
 }
 
-/** Removes entries whose object is gone, then references whose entry is gone. */
+const NONE: ReadonlySet<string> = new Set();
+
+/** Removes entries whose object is gone, then references whose entry is gone or that are stale. */
 function pruneLinks(
   state: RepositoryState,
   category: Category,
-  options: { live: ReadonlySet<ObjectId>; unlink: (path: string) => boolean },
+  options: {
+    live: ReadonlySet<ObjectId>;
+    stale: ReadonlySet<string>;
+    unlink: (path: string) => boolean;
+  },
 ): number {
   let pruned = 0;
   const kept = new Set<string>();
@@ -141,9 +152,28 @@ function pruneLinks(
     else remove(`${category}/${name}`);
   }
   for (const ref of listRefs(state, category)) {
-    if (!kept.has(ref.entry)) remove(`${category}/refs/${ref.name}`);
+    if (!kept.has(ref.entry) || options.stale.has(ref.name)) {
+      remove(`${category}/refs/${ref.name}`);
+    }
   }
   return pruned;
+}
+
+/** Removes the directories that removed references leave empty. */
+function removeEmptyDirectories(state: RepositoryState, names: Iterable<string>): void {
+  const parents = new Set<string>();
+  for (const name of names) {
+    const slash = name.lastIndexOf("/");
+    if (slash > 0) parents.add(name.slice(0, slash));
+  }
+  for (const parent of parents) {
+    try {
+      unlinkAt(state.root, `streams/refs/${parent}`, { directory: true });
+    } catch (error) {
+      // Something else is in it, or was never a directory of ours; that is not ours to remove.
+      if (!isErrno(error, "ENOTEMPTY", "EEXIST", "ENOTDIR")) throw error;
+    }
+  }
 }
 
 function entryIsLive(
@@ -196,7 +226,8 @@ class Marker {
     this.#warnings = warnings;
   }
 
-  mark(roots: readonly string[]): ReadonlySet<ObjectId> {
+  /** `stale` are references to streams that do not count. */
+  mark(roots: readonly string[], stale: ReadonlySet<string>): ReadonlySet<ObjectId> {
     this.#index("streams", this.#streamObjects);
     this.#index("images", this.#imageObjects);
     for (const category of CATEGORIES) {
@@ -211,6 +242,7 @@ class Marker {
           this.#warnings.push(`${item.path} is no reference (${item.fileType}); left alone`);
           continue;
         }
+        if (category === "streams" && stale.has(item.name)) continue;
         this.#markEntry(category, { entry: item.entry, ref: `${category}/refs/${item.name}` });
       }
     }

@@ -7,7 +7,7 @@ import {
   linkedImage,
   listReferrers,
   openImageRef,
-  pruneReferrers,
+  staleReferrers,
   untagImage,
 } from "../../lib/oci/mod.ts";
 import { Repository } from "../../lib/repository/mod.ts";
@@ -344,17 +344,17 @@ Deno.test("referrers go when their subject has gone", async () => {
   const source = maker.index([maker.json(about, TYPE.manifest)]);
   const { manifestDigest } = await pull(repository, source, { name: "about" });
   const referrers = () => listReferrers(repository, image.manifestDigest).map(String);
-  const prepare = () => pruneReferrers(repository);
+  const staleRefs = () => staleReferrers(repository);
   assert.deepEqual(referrers(), [manifestDigest.toString()]);
   // A referrer lives as long as its subject, even without a tag of its own.
   untagImage(repository, "about");
-  repository.gc({ prepare });
+  repository.gc({ staleRefs });
   assert.deepEqual(referrers(), [manifestDigest.toString()]);
   const dirPath = `${repository.path}/streams/refs/oci-referrers/${image.manifestDigest}`;
   untagImage(repository, "image");
-  repository.gc({ prepare });
+  repository.gc({ staleRefs });
   assert.equal(repository.streamObject(`oci-manifest-${image.manifestDigest}`), undefined);
-  repository.gc({ prepare });
+  repository.gc({ staleRefs });
   assert.throws(() => Deno.lstatSync(dirPath), Deno.errors.NotFound);
   assert.deepEqual(repository.listStreams(), []);
   assert.equal([...repository.objects.list()].length, 0);

@@ -7,9 +7,9 @@ import {
   parseImageReference,
   parseLayoutReference,
   parsePlatform,
-  pruneReferrers,
   resolveReference,
   resolveTag,
+  staleReferrers,
   tagImage,
   tagRef,
   untagImage,
@@ -232,6 +232,12 @@ Deno.test("referrers of what can have no name do not stop a collection", () => {
   for (const subject of [`x:${"y".repeat(250)}`, "no digest"]) {
     repository.setRef("streams", `oci-referrers/${subject}/sha256:${"a".repeat(64)}`, { entry });
   }
-  repository.gc({ prepare: () => pruneReferrers(repository) });
+  const staleRefs = () => staleReferrers(repository);
+  const preview = repository.gc({ staleRefs, dryRun: true });
+  assert.equal(repository.listRefs("streams").length, 2);
+  const { dryRun: _preview, ...foretold } = preview;
+  const { dryRun: _real, ...done } = repository.gc({ staleRefs });
+  assert.deepEqual(foretold, done);
+  assert.equal(done.objectsRemoved, 1);
   assert.deepEqual(repository.listRefs("streams"), []);
 });

@@ -155,7 +155,12 @@ Deno.test("gc does its preparation under the exclusive lock", () => {
   initRepository(dir.join("r"), { insecure: true });
   using repository = Repository.open(dir.join("r"));
   let lock: string[] = [];
-  repository.gc({ prepare: () => lock = locks(dir.join("r")) });
+  repository.gc({
+    staleRefs: () => {
+      lock = locks(dir.join("r"));
+      return [];
+    },
+  });
   assert.equal(lock.length, 1);
   assert.match(lock[0]!, /WRITE/);
   assert.match(locks(dir.join("r"))[0]!, /READ/);
