@@ -145,7 +145,7 @@ async function makeImage({ oci, tag, tree }: BenchInputs): Promise<void> {
  * Writes a file that is neither a hole nor dear to compress: a random tile of 16 KiB, which gzip
  * finds again in its window, with a counter so that no two 4 KiB-aligned blocks of it are equal.
  */
-async function writeBigFile(path: string): Promise<void> {
+export async function writeBigFile(path: string): Promise<void> {
   const tile = 16 * 1024;
   const buffer = new Uint8Array(64 * tile);
   crypto.getRandomValues(buffer.subarray(0, tile));
