@@ -1,35 +1,32 @@
 /** Requests that survive what networks do (spec: ostree 8.5). */
-import { ComposefsError, InvalidNameError } from "../base/mod.ts";
+import { ComposefsError } from "../base/mod.ts";
+import { AnswerExchange, type RequestOptions } from "./answer.ts";
 import { type BodyReceiver, bytesReceiver } from "./body.ts";
-import { type Cookie, cookieHeader } from "./cookies.ts";
 import { Download } from "./download.ts";
 import { HttpError, statusError } from "./error.ts";
+import type { AnswerHead, Exchange, HttpAnswer, HttpRequest } from "./exchange.ts";
 import { Gate } from "./gate.ts";
+import { RateLimit } from "./limit.ts";
 import { isPassing, parseRetryAfter, pauseBefore, type RetryOptions, sleep } from "./retry.ts";
-import { StallWatch, type WatchOptions } from "./watch.ts";
+import { Sender, type SenderOptions } from "./sender.ts";
+import { StallWatch, type WatchedRequest, type WatchOptions } from "./watch.ts";
 
-const MAX_REDIRECTS = 10;
 /** Requests to one host at a time, unless said otherwise. */
 export const DEFAULT_REQUESTS = 16;
 /** Largest document that is read without another limit, in bytes. */
 export const MAX_DOCUMENT = 64 * 1024;
 
+/** Part of an error's body that is kept, in bytes. */
+const MAX_ERROR_BODY = 16 * 1024;
+/** How often in a row an exchange may ask again in another way. */
+const MAX_TURNS = 4;
+
 /** How a client talks to servers. */
-export interface HttpClientOptions extends RetryOptions, WatchOptions {
-  /** `User-Agent` of the requests. */
-  readonly userAgent?: string;
+export interface HttpClientOptions extends SenderOptions, RetryOptions, WatchOptions {
   /** Requests to one host at a time. @default 16 */
   readonly requests?: number;
-  /** Certificates (PEM) of authorities that are trusted besides the system's. */
-  readonly caCerts?: readonly string[];
-  /** Certificate chain and key (PEM) that the client shows. */
-  readonly clientCert?: { readonly cert: string; readonly key: string };
-  /** URL of a proxy, with its user and password if it wants them. */
-  readonly proxy?: string;
-  /** Whether HTTP/2 may be used. @default true */
-  readonly http2?: boolean;
-  /** Cookies, sent only to their own hosts. */
-  readonly cookies?: readonly Cookie[];
+  /** Most bytes a second, over all requests. */
+  readonly limitRate?: number;
   /** Gives up everything when aborted. */
   readonly signal?: AbortSignal;
 }
@@ -58,34 +55,20 @@ export interface HttpDocument {
   readonly date: string;
 }
 
-/** What one request is made of. */
-export interface RequestHead {
-  /** Headers of the request. */
-  readonly headers: Record<string, string>;
-  /** Gives this request up. */
-  readonly signal: AbortSignal;
-}
-
 /** Fetches documents and objects; holds connections, so it is to be closed. */
 export class HttpClient implements Disposable {
-  readonly #native: Deno.HttpClient;
+  readonly #sender: Sender;
   readonly #options: HttpClientOptions;
   readonly #gates = new Map<string, Gate>();
-  readonly #credentials = new Map<string, string>();
   readonly #watch: StallWatch;
+  readonly #limit: RateLimit | undefined;
 
   /** Prepares connections; none is made yet. */
   constructor(options: HttpClientOptions = {}) {
     this.#options = options;
     this.#watch = new StallWatch(options);
-    const { caCerts, clientCert, proxy } = options;
-    this.#native = Deno.createHttpClient({
-      ...(caCerts === undefined ? {} : { caCerts: [...caCerts] }),
-      ...clientCert,
-      ...(proxy === undefined ? {} : { proxy: proxyOf(proxy) }),
-      poolMaxIdlePerHost: options.requests ?? DEFAULT_REQUESTS,
-      http2: options.http2 ?? true,
-    });
+    this.#limit = options.limitRate === undefined ? undefined : new RateLimit(options.limitRate);
+    this.#sender = new Sender(options, options.requests ?? DEFAULT_REQUESTS);
   }
 
   /** Requests to one host at a time. */
@@ -105,7 +88,7 @@ export class HttpClient implements Disposable {
     else if (options.lastModified) headers["if-modified-since"] = options.lastModified;
     const maxSize = options.maxSize ?? MAX_DOCUMENT;
     const download = new Download(url, bytesReceiver(url, maxSize), { maxSize, headers });
-    await this.#run(url, download);
+    await this.run(url, download);
     const { answer } = download;
     return {
       bytes: download.unchanged ? undefined : download.result,
@@ -131,56 +114,85 @@ export class HttpClient implements Disposable {
       maxSize: options.maxSize ?? Number.MAX_SAFE_INTEGER,
       headers: { "accept-encoding": "identity" },
     });
-    await this.#run(url, download, options.signal);
+    await this.run(url, download, options.signal);
     return download.result;
   }
 
-  async #run<T>(url: URL, download: Download<T>, own?: AbortSignal): Promise<void> {
+  /**
+   * Asks a server for something, and takes whatever it answers, other than for passing troubles.
+   *
+   * @throws {HttpError} when the server cannot be reached or remains in trouble, after all tries
+   */
+  async request(url: URL, options: RequestOptions = {}): Promise<HttpAnswer> {
+    const exchange = new AnswerExchange(url, options);
+    await this.run(url, exchange, options.signal);
+    return exchange.answer;
+  }
+
+  /**
+   * Does an exchange: asks until it is done, and tries again after troubles that may pass.
+   *
+   * @param own gives it up when aborted, in place of the client's signal
+   * @throws {HttpError} as {@linkcode HttpClient.get}; what the exchange throws passes through
+   */
+  async run(url: URL, exchange: Exchange & Partial<Disposable>, own?: AbortSignal): Promise<void> {
     const signal = own ?? this.#options.signal;
     const { retries = 5, backoff = 500 } = this.#options;
-    let gate = this.#gates.get(url.host);
-    if (gate === undefined) this.#gates.set(url.host, gate = new Gate(this.requests));
-    using _download = download;
-    for (let tries = 0;;) {
+    const gate = this.#gate(url);
+    using stack = new DisposableStack();
+    stack.defer(() => exchange[Symbol.dispose]?.());
+    for (let tries = 0, turns = 0;;) {
+      const before = exchange.received;
+      const request = await exchange.request();
+      let failure: Failure | undefined;
       await gate.enter();
-      const before = download.received;
-      let failure: Passing | undefined;
       try {
         signal?.throwIfAborted();
-        failure = await this.#attempt(url, download, signal);
+        failure = await this.#attempt(url, { exchange, request, signal });
       } finally {
         gate.leave();
       }
       if (failure === undefined) return;
+      const { error, head, retryAfter, passing } = failure;
+      if (head !== undefined && turns < MAX_TURNS && await exchange.again?.(head, error)) {
+        turns++;
+        continue;
+      }
+      if (!passing || exchange.once) throw error;
       // As long as pieces arrive the server is worth its while.
-      if (download.worthResuming && download.received > before) tries = 0;
-      if (tries >= retries) throw failure.error;
-      const { retryAfter } = failure;
+      if (exchange.worthResuming && exchange.received > before) tries = turns = 0;
+      if (tries >= retries) throw error;
       await sleep(pauseBefore(tries++, { backoff, retryAfter }), signal);
     }
   }
 
-  /** Tries once; returns a trouble that may pass, throws what will not. */
-  async #attempt<T>(
+  #gate(url: URL): Gate {
+    let gate = this.#gates.get(url.host);
+    if (gate === undefined) this.#gates.set(url.host, gate = new Gate(this.requests));
+    return gate;
+  }
+
+  /** Tries once; returns the trouble, or throws what no other try will help against. */
+  async #attempt(
     url: URL,
-    download: Download<T>,
-    signal: AbortSignal | undefined,
-  ): Promise<Passing | undefined> {
-    const watched = this.#watch.start(signal);
+    { exchange, request, signal }: {
+      exchange: Exchange;
+      request: HttpRequest;
+      signal: AbortSignal | undefined;
+    },
+  ): Promise<Failure | undefined> {
+    const watched = this.#watch.start(signal, request.body?.length);
     try {
-      const response = await this.#send(url, {
-        headers: download.requestHeaders(),
-        signal: watched.signal,
-      });
-      if (!download.accepts(response.status)) {
-        const retryAfter = parseRetryAfter(response.headers.get("retry-after"));
-        await response.body?.cancel();
-        const error = statusError(url, response);
-        if (download.refusedRange(response.status)) return { error, retryAfter };
-        if (!isPassing(response.status)) throw error;
-        return { error, retryAfter };
+      const { response, url: from } = await this.#sender.send(url, request, watched.signal);
+      const { status, headers } = response;
+      if (!exchange.accepts(status)) {
+        const retryAfter = parseRetryAfter(headers.get("retry-after"));
+        const error = statusError(url, response, await beginning(response));
+        const head = { status, headers, url: from };
+        return { error, head, retryAfter, passing: isPassing(status) };
       }
-      await download.receive(response, (count) => watched.count(count));
+      const count = (bytes: number) => this.#count(bytes, watched, signal);
+      await exchange.receive(response, count, from);
       return undefined;
     } catch (cause) {
       if (signal?.aborted) throw signal.reason;
@@ -193,73 +205,53 @@ export class HttpClient implements Disposable {
     }
   }
 
-  /** Sends one request and follows redirects. */
-  async #send(start: URL, head: RequestHead): Promise<Response> {
-    let url = start;
-    for (let hops = 0;; hops++) {
-      const response = await fetch(this.#plain(url), {
-        client: this.#native,
-        headers: this.#headers(url, head.headers),
-        redirect: "manual",
-        signal: head.signal,
-      });
-      const { status } = response;
-      const location = response.headers.get("location");
-      const redirected = status > 300 && status < 309 && status !== 304 && location !== null;
-      if (!redirected) return response;
-      await response.body?.cancel();
-      if (hops >= MAX_REDIRECTS) throw new HttpError(start, "Too many redirects", { status });
-      const next = URL.canParse(location, url) ? new URL(location, url) : undefined;
-      if (next === undefined || !/^https?:$/.test(next.protocol)) {
-        throw new HttpError(start, "Redirected to something that is no HTTP URL", { status });
-      }
-      if (url.protocol === "https:" && next.protocol === "http:") {
-        throw new HttpError(start, "Redirected from https to http", { status });
-      }
-      // What a redirect says about users and passwords is not ours to send.
-      next.username = next.password = "";
-      url = next;
-    }
-  }
-
-  /** The URL without user and password, which from now on belong to its origin. */
-  #plain(url: URL): URL {
-    if (url.username === "" && url.password === "") return url;
-    const plain = new URL(url);
-    plain.username = plain.password = "";
-    this.#credentials.set(plain.origin, basicAuth(url));
-    return plain;
-  }
-
-  #headers(url: URL, own: Record<string, string>): Record<string, string> {
-    const headers = { ...own };
-    const { userAgent, cookies } = this.#options;
-    if (userAgent !== undefined) headers["user-agent"] = userAgent;
-    const credentials = this.#credentials.get(url.origin);
-    if (credentials !== undefined) headers["authorization"] = credentials;
-    const cookie = cookies === undefined ? undefined : cookieHeader(cookies, url);
-    if (cookie !== undefined) headers["cookie"] = cookie;
-    return headers;
+  #count(
+    bytes: number,
+    watched: WatchedRequest,
+    signal: AbortSignal | undefined,
+  ): Promise<void> | undefined {
+    watched.count(bytes);
+    const pause = this.#limit?.take(bytes, signal);
+    return pause === undefined ? undefined : watched.hold(pause);
   }
 
   /** Closes the connections. */
   [Symbol.dispose](): void {
     this.#watch[Symbol.dispose]();
-    this.#native.close();
+    this.#sender[Symbol.dispose]();
   }
 }
 
-/** A trouble that may pass. */
-interface Passing {
+/** Why a try failed. */
+interface Failure {
   readonly error: HttpError;
+  /** The answer, when there was one. */
+  readonly head?: AnswerHead;
   readonly retryAfter?: number | undefined;
+  /** Whether it may pass. */
+  readonly passing: boolean;
 }
 
-function transportFailure(url: URL, detail: string): Passing {
+/** The first part of an error's body; what cannot be read of it is left out. */
+async function beginning(response: Response): Promise<string> {
+  const buffer = new Uint8Array(MAX_ERROR_BODY);
+  let size = 0;
+  if (response.body !== null) {
+    for await (const piece of response.body) {
+      const part = piece.subarray(0, buffer.length - size);
+      buffer.set(part, size);
+      size += part.length;
+      // Leaving the loop early cancels the body.
+      if (size === buffer.length) break;
+    }
+  }
+  return new TextDecoder().decode(buffer.subarray(0, size));
+}
+
+function transportFailure(url: URL, detail: string): Failure {
   // Without the runtime's error as cause: that repeats the URL with all that is secret in it.
   const error = new HttpError(url, `Request failed: ${detail.slice(0, 300)}`);
-  if (/certificate|UnknownIssuer/i.test(detail)) throw error;
-  return { error };
+  return { error, passing: !/certificate|UnknownIssuer/i.test(detail) };
 }
 
 /** What the runtime says of a failed request: the innermost cause, without the URL before it. */
@@ -281,41 +273,4 @@ function isNetworkError(cause: unknown): boolean {
     TimedOut,
     UnexpectedEof,
   ].some((kind) => cause instanceof kind);
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch (error) {
-    // Not escaped the way URLs are: then it stands for itself.
-    if (!(error instanceof URIError)) throw error;
-    return text;
-  }
-}
-
-function basicAuth(url: URL): string {
-  const pair = `${decoded(url.username)}:${decoded(url.password)}`;
-  return "Basic " + new TextEncoder().encode(pair).toBase64();
-}
-
-function proxyOf(text: string): Deno.Proxy {
-  const url = parseUrl(text);
-  const basic = { username: decoded(url.username), password: decoded(url.password) };
-  const named = url.username !== "";
-  url.username = url.password = "";
-  return { transport: "http", url: url.href, ...(named ? { basicAuth: basic } : {}) } as Deno.Proxy;
-}
-
-/**
- * Parses an HTTP URL.
- *
- * @throws {InvalidNameError} when it is none
- */
-export function parseUrl(text: string): URL {
-  if (!URL.canParse(text)) throw new InvalidNameError("relative URL without a base");
-  const url = new URL(text);
-  if (!/^https?:$/.test(url.protocol)) {
-    throw new InvalidNameError(`URL scheme '${url.protocol.slice(0, -1)}' is not supported`);
-  }
-  return url;
 }

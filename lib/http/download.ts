@@ -1,5 +1,6 @@
 /** One body on its way, over as many requests as it takes (spec: ostree 8.5). */
 import { type BodyReceiver, type BodySink, tooLarge } from "./body.ts";
+import type { AnswerHead, ByteCounter, Exchange, HttpRequest } from "./exchange.ts";
 
 /** Bodies up to this size are handed over whole. */
 const WHOLE = 256 * 1024;
@@ -15,7 +16,7 @@ export interface DownloadOptions {
 }
 
 /** The state of one download between requests. */
-export class Download<T> implements Disposable {
+export class Download<T> implements Exchange, Disposable {
   readonly #url: URL;
   readonly #receiver: BodyReceiver<T>;
   readonly #options: DownloadOptions;
@@ -61,15 +62,13 @@ export class Download<T> implements Disposable {
     return this.#done!.value;
   }
 
-  /** Headers of the next request. */
-  requestHeaders(): Record<string, string> {
+  /** The next request. */
+  request(): HttpRequest {
     this.#asked = this.worthResuming;
-    if (!this.#asked) return this.#options.headers;
-    return {
-      ...this.#options.headers,
-      range: `bytes=${this.#received}-`,
-      "if-range": this.#validator,
-    };
+    const { headers } = this.#options;
+    if (!this.#asked) return { headers };
+    const range = `bytes=${this.#received}-`;
+    return { headers: { ...headers, range, "if-range": this.#validator } };
   }
 
   /** Whether an answer with this status is one to {@linkcode Download.receive}. */
@@ -79,8 +78,8 @@ export class Download<T> implements Disposable {
     return status === 304 && ("if-none-match" in headers || "if-modified-since" in headers);
   }
 
-  /** Whether the server does not give the rest; the next request then asks for everything. */
-  refusedRange(status: number): boolean {
+  /** When the server does not give the rest, the next request asks for everything. */
+  again({ status }: AnswerHead): boolean {
     if (!this.#asked || status !== 416) return false;
     this.#restart();
     return true;
@@ -92,7 +91,7 @@ export class Download<T> implements Disposable {
    * @param count told how many bytes have come
    * @throws {TypeError} when it ends early
    */
-  async receive(response: Response, count: (bytes: number) => void): Promise<void> {
+  async receive(response: Response, count: ByteCounter): Promise<void> {
     const { headers, status } = response;
     this.#answer = headers;
     if (status === 304) {
@@ -118,7 +117,7 @@ export class Download<T> implements Disposable {
     }
     if (this.#sink === undefined && length !== undefined && length <= WHOLE) {
       const bytes = await response.bytes();
-      count(bytes.length);
+      await count(bytes.length);
       this.#received = bytes.length;
       this.#checkLength();
       this.#done = { value: this.#receiver.whole(bytes) };
@@ -127,13 +126,14 @@ export class Download<T> implements Disposable {
     await this.#pieces(response, count);
   }
 
-  async #pieces(response: Response, count: (bytes: number) => void): Promise<void> {
+  async #pieces(response: Response, count: ByteCounter): Promise<void> {
     const sink = this.#sink ??= this.#receiver.open();
     const { maxSize } = this.#options;
     if (response.body !== null) {
       // Leaving the loop early cancels the body.
       for await (const piece of response.body) {
-        count(piece.length);
+        const pause = count(piece.length);
+        if (pause !== undefined) await pause;
         this.#received += piece.length;
         if (this.#received > maxSize) throw tooLarge(this.#url, maxSize);
         sink.write(piece);

@@ -7,12 +7,22 @@ export function shownUrl(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}${query}`;
 }
 
+/** What is known of a failure. */
+export interface HttpErrorOptions extends ErrorOptions {
+  /** Status of the answer. */
+  readonly status?: number;
+  /** Beginning of the answer's body. */
+  readonly body?: string;
+}
+
 /** A request that failed for good. */
 export class HttpError extends ComposefsError {
   /** The URL, without credentials. */
   readonly url: string;
   /** Status of the answer; `undefined` when there was none that counts. */
   readonly status: number | undefined;
+  /** Beginning of the answer's body, for whoever knows its format; not shown by itself. */
+  readonly body: string;
 
   /**
    * Creates an error; its code is `CFS_NOT_FOUND` for the states 404 and 410.
@@ -20,12 +30,13 @@ export class HttpError extends ComposefsError {
    * @param url shown without its credentials
    * @param message says what went wrong; the URL is added
    */
-  constructor(url: URL, message: string, options: ErrorOptions & { status?: number } = {}) {
-    const { status } = options;
+  constructor(url: URL, message: string, options: HttpErrorOptions = {}) {
+    const { status, body = "" } = options;
     const code = status === 404 || status === 410 ? "CFS_NOT_FOUND" : "CFS_FAILED";
     super(code, `${message} for url (${shownUrl(url)})`, options);
     this.url = shownUrl(url);
     this.status = status;
+    this.body = body;
   }
 
   /** The facts of the error as plain data. */
@@ -35,9 +46,13 @@ export class HttpError extends ComposefsError {
 }
 
 /** The error for an answer with a status that is no success. */
-export function statusError(url: URL, answer: { status: number; statusText: string }): HttpError {
+export function statusError(
+  url: URL,
+  answer: { status: number; statusText: string },
+  body = "",
+): HttpError {
   const { status } = answer;
   const side = status >= 500 ? "server error" : status >= 400 ? "client error" : "unexpected";
   const text = `${status} ${answer.statusText.slice(0, 80)}`.trimEnd();
-  return new HttpError(url, `HTTP status ${side} (${text})`, { status });
+  return new HttpError(url, `HTTP status ${side} (${text})`, { status, body });
 }

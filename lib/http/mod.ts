@@ -13,6 +13,7 @@
  *
  * @module
  */
+export type { RequestOptions } from "./answer.ts";
 export type { BodyReceiver, BodySink } from "./body.ts";
 export {
   DEFAULT_REQUESTS,
@@ -21,9 +22,10 @@ export {
   type HttpClientOptions,
   type HttpDocument,
   MAX_DOCUMENT,
-  parseUrl,
 } from "./client.ts";
 export { type Cookie, cookieHeader, parseCookies } from "./cookies.ts";
-export { HttpError, shownUrl } from "./error.ts";
-export type { RetryOptions } from "./retry.ts";
+export { HttpError, type HttpErrorOptions, shownUrl } from "./error.ts";
+export type { AnswerHead, ByteCounter, Exchange, HttpAnswer, HttpRequest } from "./exchange.ts";
+export { type RetryOptions, sleep } from "./retry.ts";
+export { basicAuth, parseUrl, type SenderOptions } from "./sender.ts";
 export type { WatchOptions } from "./watch.ts";

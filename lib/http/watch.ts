@@ -8,6 +8,9 @@ export interface WatchOptions {
   readonly minSpeed?: number;
 }
 
+/** Bytes a second that bodies of requests take at least; they go unseen. */
+const LEAST_SENT = 8 * 1024;
+
 /** Looks at all requests under way a few times per span. */
 export class StallWatch implements Disposable {
   readonly #span: number;
@@ -21,10 +24,15 @@ export class StallWatch implements Disposable {
     this.#least = (options.minSpeed ?? 1000) * this.#span / 1000;
   }
 
-  /** Watches a request until its end is told; `signal` ends it, too. */
-  start(signal: AbortSignal | undefined): WatchedRequest {
+  /**
+   * Watches a request until its end is told; `signal` ends it, too.
+   *
+   * @param size bytes that are sent before anything comes back
+   */
+  start(signal: AbortSignal | undefined, size = 0): WatchedRequest {
     this.#timer ??= setInterval(() => this.#look(), this.#span / 4);
     const request = new WatchedRequest(signal, (ended) => this.#active.delete(ended));
+    if (size > 0) request.grant(size / LEAST_SENT * 1000);
     this.#active.add(request);
     return request;
   }
@@ -50,6 +58,7 @@ export class WatchedRequest {
   #since = performance.now();
   #bytes = 0;
   #stalled = false;
+  #held = false;
 
   /** Starts the clock. */
   constructor(outer: AbortSignal | undefined, ended: (request: WatchedRequest) => void) {
@@ -74,9 +83,26 @@ export class WatchedRequest {
     this.#bytes += bytes;
   }
 
+  /** Begins the next span later, by these milliseconds. */
+  grant(milliseconds: number): void {
+    this.#since += milliseconds;
+  }
+
+  /** Waits for something that is no fault of the server's. */
+  async hold(pause: Promise<void>): Promise<void> {
+    this.#held = true;
+    try {
+      await pause;
+    } finally {
+      this.#held = false;
+      this.#since = performance.now();
+      this.#bytes = 0;
+    }
+  }
+
   /** Ends the request when too little came in the last span. */
   look(now: number, span: number, least: number): void {
-    if (now - this.#since < span) return;
+    if (this.#held || now - this.#since < span) return;
     if (this.#bytes >= least) {
       this.#since = now;
       this.#bytes = 0;

@@ -1,0 +1,90 @@
+/** One request and its whole answer. */
+import type { ByteCounter, Exchange, HttpAnswer, HttpRequest } from "./exchange.ts";
+import { isPassing } from "./retry.ts";
+import { type BodySink, bytesReceiver, tooLarge } from "./body.ts";
+
+const MAX_ANSWER = 64 * 1024;
+
+/** How something is asked of a server. */
+export interface RequestOptions {
+  /** Method. @default "GET" */
+  readonly method?: string;
+  /** Headers; `authorization` goes to no other origin. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Body. */
+  readonly body?: Uint8Array<ArrayBuffer> | string;
+  /** Largest body of the answer in bytes. @default 65536 */
+  readonly maxSize?: number;
+  /** Whether to try only once: what is asked for may happen twice otherwise. @default false */
+  readonly once?: boolean;
+  /** Gives it up when aborted. */
+  readonly signal?: AbortSignal;
+}
+
+/** Takes any answer that is no passing trouble. */
+export class AnswerExchange implements Exchange {
+  readonly received = 0;
+  readonly worthResuming = false;
+  readonly once: boolean;
+  readonly #url: URL;
+  readonly #options: RequestOptions;
+  #answer: HttpAnswer | undefined;
+
+  /** Prepares the request. */
+  constructor(url: URL, options: RequestOptions) {
+    this.#url = url;
+    this.#options = options;
+    this.once = options.once ?? false;
+  }
+
+  /** The answer. */
+  get answer(): HttpAnswer {
+    return this.#answer!;
+  }
+
+  /** The request. */
+  request(): HttpRequest {
+    const { method = "GET", headers, body } = this.#options;
+    return { method, headers: { "accept-encoding": "identity", ...headers }, body };
+  }
+
+  /** Whether the answer is one. */
+  accepts(status: number): boolean {
+    return !isPassing(status);
+  }
+
+  /** Takes the answer. */
+  async receive(response: Response, count: ByteCounter, url: URL): Promise<void> {
+    const { status, headers } = response;
+    const bytes = await boundedBody(this.#url, response, {
+      maxSize: this.#options.maxSize ?? MAX_ANSWER,
+      count,
+    });
+    this.#answer = { status, headers, url, bytes };
+  }
+}
+
+/**
+ * Reads a body of bounded size.
+ *
+ * @throws {HttpError} when it is larger
+ */
+export async function boundedBody(
+  url: URL,
+  response: Response,
+  { maxSize, count }: { maxSize: number; count: ByteCounter },
+): Promise<Uint8Array<ArrayBuffer>> {
+  const length = Number(response.headers.get("content-length") ?? 0);
+  if (length > maxSize && response.body !== null) {
+    await response.body.cancel();
+    throw tooLarge(url, maxSize);
+  }
+  const sink: BodySink<Uint8Array> = bytesReceiver(url, maxSize).open();
+  if (response.body !== null) {
+    for await (const piece of response.body) {
+      await count(piece.length);
+      sink.write(piece);
+    }
+  }
+  return sink.finish() as Uint8Array<ArrayBuffer>;
+}
