@@ -19,18 +19,34 @@ async function untilSignal(): Promise<void> {
 
 /** Runs a command with our terminal and passes on how it ended. */
 async function runChild([program, ...args]: readonly string[]): Promise<number> {
-  const child = new Deno.Command(program!, { args }).spawn();
+  let child: Deno.ChildProcess | undefined;
+  let stopped = false;
   // The interrupt key reaches the child by itself; we stay to hold the lock and to tell its end.
   const ignore = () => {};
-  const forward = () => child.kill("SIGTERM");
+  const forward = () => {
+    stopped = true;
+    if (child !== undefined) passOn(child);
+  };
+  // Before the child is there, or a signal in between would end us and leave it without the lock.
   Deno.addSignalListener("SIGINT", ignore);
   Deno.addSignalListener("SIGTERM", forward);
   try {
+    child = new Deno.Command(program!, { args }).spawn();
+    if (stopped) passOn(child);
     const status = await child.status;
     return status.code;
   } finally {
     Deno.removeSignalListener("SIGINT", ignore);
     Deno.removeSignalListener("SIGTERM", forward);
+  }
+}
+
+function passOn(child: Deno.ChildProcess): void {
+  try {
+    child.kill("SIGTERM");
+  } catch (error) {
+    // It has ended by itself, which its status tells in a moment.
+    if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

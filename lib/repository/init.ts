@@ -2,7 +2,9 @@
 import {
   type Algorithm,
   ALGORITHMS,
+  type ByteString,
   ConflictError,
+  fromByteString,
   NotFoundError,
   withContext,
 } from "../base/mod.ts";
@@ -24,7 +26,6 @@ import {
   unlinkAt,
 } from "../../ffi/mod.ts";
 import { type Metadata, newMetadata, sameMetadata } from "./meta.ts";
-import { nameText } from "./names.ts";
 import {
   type MetadataFile,
   readMetadataFile,
@@ -141,15 +142,17 @@ function resetMetadata(root: Fd): void {
 
 /** Removes a directory and what is below; links are removed, not followed. */
 function removeTree(dir: Fd, name: string): void {
-  const pending: { path: string; done: boolean }[] = [{ path: name, done: false }];
+  // Names are bytes: what another program called in some other encoding is removed as well.
+  const pending: { path: ByteString; done: boolean }[] = [{ path: name, done: false }];
   for (let item = pending.pop(); item !== undefined; item = pending.pop()) {
+    const directory = fromByteString(item.path);
     if (item.done) {
-      unlinkAt(dir, item.path, { directory: true });
+      unlinkAt(dir, directory, { directory: true });
       continue;
     }
     let entries;
     try {
-      using fd = openDir(dir, item.path);
+      using fd = openDir(dir, directory);
       entries = readDir(fd);
     } catch (error) {
       if (isErrno(error, "ENOENT")) continue;
@@ -158,10 +161,20 @@ function removeTree(dir: Fd, name: string): void {
     pending.push({ path: item.path, done: true });
     const parent = item.path;
     for (const entry of entries) {
-      const path = `${parent}/${nameText(entry.name)}`;
-      if (entry.type === DT.DIR) pending.push({ path, done: false });
-      else unlinkAt(dir, path);
+      const path = `${parent}/${entry.name}`;
+      if (entry.type === DT.DIR || !removeFile(dir, path)) pending.push({ path, done: false });
     }
+  }
+}
+
+/** Removes anything but a directory; not every file system tells before what something is. */
+function removeFile(dir: Fd, path: ByteString): boolean {
+  try {
+    unlinkAt(dir, fromByteString(path));
+    return true;
+  } catch (error) {
+    if (isErrno(error, "EISDIR")) return false;
+    throw error;
   }
 }
 

@@ -158,6 +158,12 @@ Deno.test("resetMetadata removes names and keeps objects, and works where there 
   const path = await unpackRepository("oci256", dir);
   Deno.mkdirSync(`${path}/streams/refs/deep/er`, { recursive: true });
   Deno.symlinkSync("/etc", `${path}/images/etc`);
+  // A name that is no UTF-8, below a directory with such a name.
+  const odd = `${path}/streams/refs/$(printf '\\377')`;
+  assert.ok(
+    new Deno.Command("sh", { args: ["-c", `mkdir "${odd}" && : > "${odd}/x"`] }).outputSync()
+      .success,
+  );
   const objects = listTree(`${path}/objects`);
   const result = initRepository(path, {
     insecure: true,
