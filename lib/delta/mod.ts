@@ -45,3 +45,12 @@ export {
   sourceNotFound,
   sourcePath,
 } from "./source.ts";
+export {
+  buildSourceTable,
+  memoryFile,
+  type SourceEntry,
+  SourceTable,
+  type SourceTableMemory,
+  TableSource,
+} from "./source_table.ts";
+export { GeneratorView, treeSources } from "./source_view.ts";

@@ -146,8 +146,9 @@ export class TarDiffReader {
     const bytes = this.#path.subarray(0, this.n);
     try {
       utf8.decode(bytes);
-    } catch (cause) {
-      throw new FormatError("tar-diff", "Invalid UTF-8 in tar-diff filename", { cause });
+    } catch {
+      // What the decoder says adds nothing.
+      throw fail("Invalid UTF-8 in tar-diff filename");
     }
     this.path = toByteString(bytes);
     this.#state = AT_OPERATION;
