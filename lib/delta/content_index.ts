@@ -1,7 +1,7 @@
 /** Finding content anywhere in the old image: a table of hashes of sampled blocks (spec: oci 7.6). */
 
 /** Bytes of a block that is looked up. */
-export const BLOCK = 32;
+const BLOCK = 32;
 /** Smallest distance of indexed blocks; larger for larger images. */
 const MIN_STEP = 16;
 /** Most indexed blocks: the table takes 16 bytes for each. */
@@ -48,6 +48,8 @@ export interface Found {
 export class ContentIndex {
   /** For handing over to another thread. */
   readonly parts: ContentIndexParts;
+  /** Bytes by which pieces of a file must overlap when they are inserted one after the other. */
+  static readonly overlap: number = BLOCK - 1;
   readonly #found: Found = { file: 0, position: 0 };
   readonly #slotShift: number;
 

@@ -32,7 +32,7 @@ export interface NewFile {
   readonly same: boolean;
 }
 
-/** A stretch of a new layer. */
+/** A stretch of a new layer; plain data, so that it can be sent to a worker. */
 export interface LayerPart {
   /** Where it starts, in bytes. */
   readonly start: number;
@@ -42,12 +42,13 @@ export interface LayerPart {
   readonly files: readonly NewFile[];
 }
 
+/** Reads the new layer's bytes from a place on until `buffer` is full. */
+export type LayerReader = (buffer: Uint8Array, position: number) => void;
+
 /** What {@linkcode PartDiffer} works with. */
 export interface PartDifferOptions {
   /** The old image. */
   readonly old: OldContents;
-  /** Reads the new layer; a short read is the caller's error. */
-  readonly fresh: (buffer: Uint8Array, position: number) => void;
   /** Index of all old contents. */
   readonly index: ContentIndex | undefined;
 }
@@ -103,6 +104,7 @@ export class PartDiffer {
   readonly #options: PartDifferOptions;
   readonly #matcher = new PairMatcher();
   readonly #piece = new Uint8Array(PIECE);
+  #layer: LayerReader = () => {};
   #fresh = new Uint8Array(0);
   #old = new Uint8Array(0);
   /** What is in `#old`. */
@@ -115,8 +117,9 @@ export class PartDiffer {
     this.#options = options;
   }
 
-  /** Writes the operations that make a part. */
-  diff(part: LayerPart, writer: TarDiffWriter): void {
+  /** Writes the operations that make a part of a layer. */
+  diff(part: LayerPart, layer: LayerReader, writer: TarDiffWriter): void {
+    this.#layer = layer;
     let at = part.start;
     for (const file of part.files) {
       this.#literal(writer, at, file.offset);
@@ -130,7 +133,7 @@ export class PartDiffer {
   #literal(writer: TarDiffWriter, start: number, end: number): void {
     for (let at = start; at < end;) {
       const piece = this.#piece.subarray(0, Math.min(PIECE, end - at));
-      this.#options.fresh(piece, at);
+      this.#layer(piece, at);
       writer.data(piece);
       at += piece.length;
     }
@@ -141,7 +144,7 @@ export class PartDiffer {
       const length = Math.min(FRESH_LIMIT, file.size - done);
       if (this.#fresh.length < length) this.#fresh = new Uint8Array(roomFor(length));
       const fresh = this.#fresh.subarray(0, length);
-      this.#options.fresh(fresh, file.offset + done);
+      this.#layer(fresh, file.offset + done);
       this.#slice(fresh, { file, done }, writer);
     }
   }
@@ -326,17 +329,18 @@ export class PartDiffer {
 
   #block(content: number, number: number): Uint8Array {
     const key = content * 2 ** 20 + number;
-    let block = this.#blocks.get(key);
-    if (block !== undefined) return block;
+    const known = this.#blocks.get(key);
+    if (known !== undefined) return known;
     let room: Uint8Array | undefined;
     if (this.#blocks.size >= CACHE_BLOCKS) {
-      const [first] = this.#blocks.keys();
-      room = this.#blocks.get(first!);
-      this.#blocks.delete(first!);
+      const [first] = this.#blocks;
+      room = first![1];
+      this.#blocks.delete(first![0]);
     }
     const start = number * CACHE_BLOCK;
     const length = Math.min(CACHE_BLOCK, this.#options.old.size(content) - start);
-    block = room !== undefined && room.length === length ? room : new Uint8Array(length);
+    const whole = room === undefined ? new ArrayBuffer(CACHE_BLOCK) : room.buffer;
+    const block = new Uint8Array(whole, 0, length);
     this.#options.old.read(content, block, start);
     this.#blocks.set(key, block);
     return block;

@@ -54,3 +54,21 @@ export {
   TableSource,
 } from "./source_table.ts";
 export { GeneratorView, treeSources } from "./source_view.ts";
+export { ContentIndex, type ContentIndexParts, type Found } from "./content_index.ts";
+export {
+  type LayerPart,
+  type LayerReader,
+  type NewFile,
+  type OldContents,
+  PartDiffer,
+  type PartDifferOptions,
+} from "./create.ts";
+export {
+  listContents,
+  type OldContent,
+  Pairer,
+  type Pairing,
+  type TargetCompat,
+} from "./pairing.ts";
+export { divideLayer } from "./parts.ts";
+export { TarDiffWriter } from "./write.ts";
