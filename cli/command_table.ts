@@ -129,6 +129,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/oci_pull.ts"),
   },
   {
+    name: "oci push",
+    summary: "Push a stored image to a layout, an archive or a directory",
+    load: () => import("./commands/oci_push.ts"),
+  },
+  {
     name: "oci images",
     summary: "List all tagged OCI images in the repository",
     load: () => import("./commands/oci_images.ts"),

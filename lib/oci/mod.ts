@@ -33,8 +33,8 @@ export {
   openConfig,
   openImageRef,
   openManifest,
-  staleReferrers,
   resolveReference,
+  staleReferrers,
 } from "./image.ts";
 export { checkImages, type OciFsckOptions, type OciFsckReport } from "./fsck.ts";
 export {
@@ -46,7 +46,11 @@ export {
   openLayer,
 } from "./layer.ts";
 export { formatPlatform, nativePlatform, parsePlatform } from "./platform.ts";
-export { pullImage, type PullOptions, type PullResult, type PullStats } from "./pull.ts";
+export type { PullStats } from "./image_import.ts";
+export { pullImage, type PullOptions, type PullResult } from "./pull.ts";
+export { pushImage, type PushOptions, type PushResult, type PushStats } from "./push.ts";
+export type { Compression } from "./media_types.ts";
+export type { ManifestFormat } from "./repack.ts";
 export {
   type EntrySelector,
   type ImageReference,

@@ -54,4 +54,4 @@ export {
 export type { Category, Ref } from "./refs.ts";
 export { type OpenRepositoryOptions, Repository } from "./repository.ts";
 export { ObjectContentSink, objectSinkSource } from "./scan_sink.ts";
-export { type OpenStream, singleObject } from "./streams.ts";
+export { type OpenStream, singleObject, streamContent } from "./streams.ts";

@@ -93,6 +93,8 @@ export class DiskObjectStore implements ObjectPruner, Disposable {
   readonly #secure: boolean;
   #dir: Fd | undefined;
   #writer: ObjectDirectory | undefined;
+  /** Buffer for pieces that nobody reads from at the moment. */
+  #spare: Uint8Array | undefined;
 
   /** Opens the store of the repository whose directory is `root`. */
   constructor(root: Fd, options: { algorithm: Algorithm; secure: boolean }) {
@@ -205,12 +207,18 @@ export class DiskObjectStore implements ObjectPruner, Disposable {
   ): Generator<Uint8Array, void, undefined> {
     const { fd, verified } = this.open(id);
     using _fd = fd;
-    const piece = new Uint8Array(PIECE);
-    for (let offset = 0;;) {
-      const got = preadFull(fd, piece, offset);
-      if (got > 0) yield piece.subarray(0, got);
-      offset += got;
-      if (got < piece.length) break;
+    // Most objects are small: a fresh megabyte for each would cost more than reading it.
+    const piece = this.#spare ?? new Uint8Array(PIECE);
+    this.#spare = undefined;
+    try {
+      for (let offset = 0;;) {
+        const got = preadFull(fd, piece, offset);
+        if (got > 0) yield piece.subarray(0, got);
+        offset += got;
+        if (got < piece.length) break;
+      }
+    } finally {
+      this.#spare = piece;
     }
     if (options.verify && !verified) {
       const actual = this.#hashing().idOfFile(fd);

@@ -12,6 +12,7 @@ import { assertWritable, type RepositoryState, syncRepository } from "./_state.t
 import { entryObject } from "./entries.ts";
 import { placeLink, readLinkText } from "./links.ts";
 import { checkEntryName, checkRefName } from "./names.ts";
+import type { ObjectReader } from "./objects.ts";
 
 /** Object of the stream `name`: a content id, or `refs/…`. `undefined` when it is not there. */
 export function streamObject(state: RepositoryState, name: string): ObjectId | undefined {
@@ -113,11 +114,12 @@ export function newStream(state: RepositoryState, contentType: bigint): Splitstr
 /**
  * The reassembled content of a stream in pieces, each valid until the next one is asked for.
  *
+ * @param state where the objects are
  * @param options.verify hash external objects where the kernel does not verify them
  * @throws {FormatError} after the pieces when their total is not the announced size
  */
 export function* streamContent(
-  state: RepositoryState,
+  state: { readonly objects: ObjectReader },
   stream: Splitstream,
   options: { verify?: boolean } = {},
 ): Generator<Uint8Array, void, undefined> {

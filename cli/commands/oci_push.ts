@@ -1,0 +1,105 @@
+import { InvalidNameError } from "../../lib/base/mod.ts";
+import { pushImage, type PushResult } from "../../lib/oci/mod.ts";
+import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, parsed, withNotes } from "../declare.ts";
+import { openImageArgument, parseImageArgument } from "../oci_names.ts";
+import { openRepository } from "../open_repository.ts";
+import { formatSize } from "../size.ts";
+
+const DESCRIPTION = `Push a stored image to a layout, an archive or a directory
+
+DESTINATION is oci:PATH[:TAG], oci-archive:PATH[:TAG] or dir:PATH. Layers are made again byte by
+byte and checked against their digests on the way; how they are compressed gives the same blobs each
+time. Blobs that the destination has are kept. When the blobs of the stored manifest cannot be made
+again, the image gets a new manifest with the same config.`;
+
+const COMPRESSIONS = ["gzip", "zstd", "none"] as const;
+
+function parseNumber(text: string): number {
+  if (/^[1-9][0-9]{0,2}$/.test(text)) return Number(text);
+  throw new InvalidNameError("expected a number from 1 to 999");
+}
+
+function show({ stdout }: Context, result: PushResult, destination: string): void {
+  const { manifestDigest, sourceDigest, stats } = result;
+  stdout.line(`manifest ${manifestDigest}`);
+  if (!manifestDigest.equals(sourceDigest)) stdout.line(`source   ${sourceDigest}`);
+  stdout.line(`config   ${result.configDigest}`);
+  for (const referrer of result.referrers) stdout.line(`referrer ${referrer}`);
+  stdout.line(`pushed   ${destination}`);
+  const counts = `${stats.blobsWritten} new + ${stats.blobsPresent} already present`;
+  stdout.line(`layers   ${counts}; ${formatSize(stats.bytesWritten)} written`);
+}
+
+/** Declares `oci push`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("push")
+    .description(DESCRIPTION)
+    .argument("<IMAGE>", "tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
+    .argument("<DESTINATION>", "Where the image goes")
+    .addOption(
+      new Option("--compress <FORMAT>", "How to compress layers (defaults to how they came)")
+        .choices(COMPRESSIONS),
+    )
+    .addOption(
+      new Option("--level <LEVEL>", "Level of compression (defaults to 6 of gzip, 3 of zstd)")
+        .argParser(parsed(parseNumber)),
+    )
+    .addOption(
+      new Option("--format <FORMAT>", "Kind of manifest (defaults to that of the image)")
+        .choices(["oci", "v2s2"] as const),
+    )
+    .option("--referrers", "Push the artifacts that refer to the image, too")
+    .option("--digestfile <FILE>", "Write the digest of the pushed manifest to a file")
+    .addOption(
+      new Option("--jobs <JOBS>", "Layers at a time (defaults to the number of processors)")
+        .argParser(parsed(parseNumber)),
+    )
+    .option("--json", "Output the result as JSON")
+    .action(async (reference, destination, options) => {
+      using repository = openRepository(context);
+      using progress = await context.progress();
+      const result = await pushImage(repository, openImageArgument(repository, reference), {
+        destination,
+        ...(options.compress === undefined ? {} : { compress: options.compress }),
+        ...(options.level === undefined ? {} : { level: options.level }),
+        ...(options.format === undefined ? {} : { format: options.format }),
+        ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
+        referrers: options.referrers ?? false,
+        progress: progress.sink,
+      });
+      progress[Symbol.dispose]();
+      if (options.digestfile !== undefined) {
+        Deno.writeTextFileSync(options.digestfile, result.manifestDigest.toString());
+      }
+      if (!options.json) {
+        show(context, result, destination);
+        if (!result.manifestDigest.equals(result.sourceDigest)) {
+          context.stdout.flush();
+          context.note("the layers were packed in another way, which makes it another manifest");
+        }
+        return;
+      }
+      const { stats } = result;
+      context.stdout.json({
+        manifest_digest: result.manifestDigest,
+        source_digest: result.sourceDigest,
+        config_digest: result.configDigest,
+        referrers: result.referrers,
+        destination,
+        stats: {
+          blobs_written: stats.blobsWritten,
+          bytes_written: stats.bytesWritten,
+          blobs_present: stats.blobsPresent,
+        },
+      });
+    });
+  return withNotes(declared, {
+    examples: [
+      "cfs --repo r oci push myimage oci:layout:latest",
+      "cfs oci push --compress zstd myimage oci-archive:image.tar:v1",
+    ],
+    complete: { "0": "tag-or-manifest", "1": "source" },
+  });
+}

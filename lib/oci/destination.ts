@@ -1,0 +1,140 @@
+/** Where images are pushed to (spec: oci 5, 6). */
+import { type Digest, InvalidNameError, UnsupportedError, withContext } from "../base/mod.ts";
+import { AT_FDCWD, type Fd, isErrno, O, openAt, openPath } from "../../ffi/mod.ts";
+import type { Descriptor } from "./documents.ts";
+import { parseImageReference, parseLayoutReference } from "./reference.ts";
+
+/** A place that a worker writes a blob to before its digest is known. */
+export interface BlobSlot extends Disposable {
+  /** Open file. */
+  readonly fd: Fd;
+  /** Where the blob starts in it, in bytes. */
+  readonly offset: number;
+}
+
+/** A manifest that makes what was pushed an image. */
+export interface PushedManifest {
+  /** Media type, digest and size. */
+  readonly descriptor: Pick<Descriptor, "mediaType" | "digest" | "size">;
+  /** Its exact bytes. */
+  readonly bytes: Uint8Array;
+  /** Type of artifact, for indexes. */
+  readonly artifactType?: string | undefined;
+  /** Manifest that it is about, when it is about one. */
+  readonly subject?: Digest | undefined;
+}
+
+/** What images are pushed to. Blobs come first, manifests last; nothing is visible before. */
+export interface ImageDestination extends AsyncDisposable {
+  /** What the destination is called in messages. */
+  readonly name: string;
+  /** Whether a blob is there already, or can be had from where it is by no more than a request. */
+  has(descriptor: Pick<Descriptor, "digest" | "size">): Promise<boolean>;
+  /** Told of all blobs whose size is known beforehand, in order, before the first is reserved. */
+  expect?(known: readonly { digest: Digest; size: number }[]): void;
+  /**
+   * Where to put a blob.
+   *
+   * @param known digest and size in bytes, when they are known beforehand
+   */
+  reserve(known?: { digest: Digest; size: number }): BlobSlot;
+  /** Takes a slot whose content is complete; the slot is still the caller's to dispose of. */
+  commit(slot: BlobSlot, blob: { digest: Digest; size: number }): Promise<void>;
+  /** Stores a small blob, such as a config. */
+  document(bytes: Uint8Array, digest: Digest): Promise<void>;
+  /** Adds a manifest that others refer to or that refers to the image: it gets no tag. */
+  attach(manifest: PushedManifest): Promise<void>;
+  /** Makes everything visible: the image's manifest and its tag. */
+  finish(manifest: PushedManifest): Promise<void>;
+}
+
+/** Where in the file system a layout or archive is to be. */
+export interface LayoutTarget {
+  /** Path of the layout or archive. */
+  readonly path: string;
+  /** Tag to give. */
+  readonly tag: string | undefined;
+}
+
+/**
+ * Splits `PATH[:TAG]` of a destination.
+ *
+ * @throws {InvalidNameError} for digests and positions, which only sources can have
+ */
+export function parseTarget(rest: string): LayoutTarget {
+  const { path, select } = parseLayoutReference(rest);
+  if (select === undefined) return { path, tag: undefined };
+  if (select.by !== "tag") {
+    throw new InvalidNameError(`Cannot push to ${rest}: only a tag can follow the path`);
+  }
+  return { path, tag: select.tag };
+}
+
+/**
+ * Opens an unnamed file that vanishes with its descriptor.
+ *
+ * @param dir directory on whose file system it is to be
+ */
+export function openScratch(dir: string): Fd {
+  try {
+    return openAt(AT_FDCWD, dir, { flags: O.TMPFILE | O.RDWR, mode: 0o644 });
+  } catch (error) {
+    if (!isErrno(error, "EOPNOTSUPP", "EISDIR", "ENOSYS")) throw error;
+  }
+  const path = Deno.makeTempFileSync({ dir, prefix: ".cfs-push-" });
+  try {
+    return openPath(path, { flags: O.RDWR });
+  } finally {
+    Deno.removeSync(path);
+  }
+}
+
+/** A slot that is a whole unnamed file. */
+export class ScratchSlot implements BlobSlot {
+  readonly fd: Fd;
+  readonly offset = 0;
+
+  /** Opens the file in a directory. */
+  constructor(dir: string) {
+    this.fd = openScratch(dir);
+  }
+
+  /** Closes the file, which is gone then unless it got a name. */
+  [Symbol.dispose](): void {
+    this.fd.close();
+  }
+}
+
+/** How a destination is opened. */
+export interface DestinationOptions {
+  /** Gives up when aborted. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Opens a destination by its reference.
+ *
+ * @throws {InvalidNameError} for a bad reference
+ * @throws {UnsupportedError} for transports that nothing can be pushed to
+ */
+export async function openDestination(
+  reference: string,
+  options: DestinationOptions = {},
+): Promise<ImageDestination> {
+  const { transport, rest } = parseImageReference(reference);
+  options.signal?.throwIfAborted();
+  try {
+    switch (transport) {
+      case "oci":
+        return (await import("./layout_destination.ts")).openLayoutDestination(parseTarget(rest));
+      case "oci-archive":
+        return (await import("./archive_destination.ts")).openArchiveDestination(parseTarget(rest));
+      case "dir":
+        return (await import("./dir_destination.ts")).openDirDestination(rest);
+      default:
+        throw new UnsupportedError(`Transport ${transport}: images cannot be pushed there`);
+    }
+  } catch (cause) {
+    throw withContext(`Opening ${reference} for writing`, cause);
+  }
+}

@@ -1,0 +1,99 @@
+/** Pushing into an `oci:` layout (spec: oci 5.1). */
+import type { Digest } from "../base/mod.ts";
+import { type Fd, flock, statAt, syncfs } from "../../ffi/mod.ts";
+import {
+  isIntact,
+  openMadeDirectory,
+  placeFile,
+  readSmallFile,
+  replaceFile,
+} from "./blob_files.ts";
+import {
+  type BlobSlot,
+  type ImageDestination,
+  type LayoutTarget,
+  type PushedManifest,
+  ScratchSlot,
+} from "./destination.ts";
+import { type Descriptor, MAX_DOCUMENT_SIZE } from "./documents.ts";
+import { IndexEntries, LAYOUT_FILE } from "./index_entries.ts";
+
+class LayoutDestination implements ImageDestination {
+  readonly name: string;
+  readonly #target: LayoutTarget;
+  readonly #root: Fd;
+  readonly #blobs: Fd;
+  readonly #attached: PushedManifest[] = [];
+
+  constructor(target: LayoutTarget) {
+    this.name = target.path;
+    this.#target = target;
+    this.#root = openMadeDirectory(target.path);
+    try {
+      this.#blobs = openMadeDirectory(`${target.path}/blobs/sha256`);
+    } catch (error) {
+      this.#root.close();
+      throw error;
+    }
+    // An index that nobody could add to is met before all the work, not after it.
+    this.#index();
+  }
+
+  #index(): IndexEntries {
+    return new IndexEntries(readSmallFile(this.#root, "index.json", MAX_DOCUMENT_SIZE + 1));
+  }
+
+  has(blob: Pick<Descriptor, "digest" | "size">): Promise<boolean> {
+    const ours = blob.digest.algorithm === "sha256";
+    return Promise.resolve(ours && isIntact(this.#blobs, blob.digest.encoded, blob));
+  }
+
+  reserve(): BlobSlot {
+    return new ScratchSlot(`${this.#target.path}/blobs/sha256`);
+  }
+
+  commit(slot: BlobSlot, blob: { digest: Digest; size: number }): Promise<void> {
+    const { encoded } = blob.digest;
+    if (!isIntact(this.#blobs, encoded, blob)) placeFile(slot.fd, this.#blobs, encoded);
+    return Promise.resolve();
+  }
+
+  document(bytes: Uint8Array, digest: Digest): Promise<void> {
+    const blob = { digest, size: bytes.length };
+    if (!isIntact(this.#blobs, digest.encoded, blob)) {
+      replaceFile(this.#blobs, digest.encoded, bytes);
+    }
+    return Promise.resolve();
+  }
+
+  async attach(manifest: PushedManifest): Promise<void> {
+    await this.document(manifest.bytes, manifest.descriptor.digest);
+    this.#attached.push(manifest);
+  }
+
+  async finish(manifest: PushedManifest): Promise<void> {
+    await this.document(manifest.bytes, manifest.descriptor.digest);
+    if (statAt(this.#root, "oci-layout") === undefined) {
+      replaceFile(this.#root, "oci-layout", new TextEncoder().encode(LAYOUT_FILE));
+    }
+    // Names of blobs first, then the one file that leads to them; others may be adding theirs.
+    syncfs(this.#root);
+    flock(this.#root, "exclusive");
+    const index = this.#index();
+    index.add(manifest, this.#target.tag);
+    for (const attached of this.#attached) index.add(attached);
+    replaceFile(this.#root, "index.json", index.bytes());
+    syncfs(this.#root);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    this.#blobs.close();
+    this.#root.close();
+    return Promise.resolve();
+  }
+}
+
+/** Opens a layout to push to; it is made when it is missing. */
+export function openLayoutDestination(target: LayoutTarget): ImageDestination {
+  return new LayoutDestination(target);
+}
