@@ -1,8 +1,7 @@
 /** Where images are pushed to (spec: oci 5, 6). */
-import { type Digest, InvalidNameError, UnsupportedError, withContext } from "../base/mod.ts";
+import type { Digest } from "../base/mod.ts";
 import { AT_FDCWD, type Fd, isErrno, O, openAt, openPath } from "../../ffi/mod.ts";
 import type { Descriptor } from "./documents.ts";
-import { parseImageReference, parseLayoutReference } from "./reference.ts";
 
 /** A place that a worker writes a blob to before its digest is known. */
 export interface BlobSlot extends Disposable {
@@ -57,20 +56,6 @@ export interface LayoutTarget {
 }
 
 /**
- * Splits `PATH[:TAG]` of a destination.
- *
- * @throws {InvalidNameError} for digests and positions, which only sources can have
- */
-export function parseTarget(rest: string): LayoutTarget {
-  const { path, select } = parseLayoutReference(rest);
-  if (select === undefined) return { path, tag: undefined };
-  if (select.by !== "tag") {
-    throw new InvalidNameError(`Cannot push to ${rest}: only a tag can follow the path`);
-  }
-  return { path, tag: select.tag };
-}
-
-/**
  * Opens an unnamed file that vanishes with its descriptor.
  *
  * @param dir directory on whose file system it is to be
@@ -102,39 +87,5 @@ export class ScratchSlot implements BlobSlot {
   /** Closes the file, which is gone then unless it got a name. */
   [Symbol.dispose](): void {
     this.fd.close();
-  }
-}
-
-/** How a destination is opened. */
-export interface DestinationOptions {
-  /** Gives up when aborted. */
-  signal?: AbortSignal;
-}
-
-/**
- * Opens a destination by its reference.
- *
- * @throws {InvalidNameError} for a bad reference
- * @throws {UnsupportedError} for transports that nothing can be pushed to
- */
-export async function openDestination(
-  reference: string,
-  options: DestinationOptions = {},
-): Promise<ImageDestination> {
-  const { transport, rest } = parseImageReference(reference);
-  options.signal?.throwIfAborted();
-  try {
-    switch (transport) {
-      case "oci":
-        return (await import("./layout_destination.ts")).openLayoutDestination(parseTarget(rest));
-      case "oci-archive":
-        return (await import("./archive_destination.ts")).openArchiveDestination(parseTarget(rest));
-      case "dir":
-        return (await import("./dir_destination.ts")).openDirDestination(rest);
-      default:
-        throw new UnsupportedError(`Transport ${transport}: images cannot be pushed there`);
-    }
-  } catch (cause) {
-    throw withContext(`Opening ${reference} for writing`, cause);
   }
 }

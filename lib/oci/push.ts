@@ -11,10 +11,11 @@ import {
 } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
-import { type ImageDestination, openDestination, type PushedManifest } from "./destination.ts";
+import type { ImageDestination, PushedManifest } from "./destination.ts";
 import type { Descriptor } from "./documents.ts";
 import { layerObject, listReferrers, type OciImage, openImageRef, openManifest } from "./image.ts";
 import { type Compression, MANIFEST_TYPE, tarCompression } from "./media_types.ts";
+import { openDestination } from "./open_destination.ts";
 import { checkLevel, type PackedBlob, type Packing, packLayer, type PackTask } from "./pack.ts";
 import {
   formatOf,

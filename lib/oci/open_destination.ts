@@ -1,0 +1,56 @@
+/** Opening what images are pushed to, by its reference (spec: oci 5). */
+import { InvalidNameError, UnsupportedError, withContext } from "../base/mod.ts";
+import { openArchiveDestination } from "./archive_destination.ts";
+import type { ImageDestination, LayoutTarget } from "./destination.ts";
+import { openDirDestination } from "./dir_destination.ts";
+import { openLayoutDestination } from "./layout_destination.ts";
+import { parseImageReference, parseLayoutReference } from "./reference.ts";
+
+/**
+ * Splits `PATH[:TAG]` of a destination.
+ *
+ * @throws {InvalidNameError} for digests and positions, which only sources can have
+ */
+export function parseTarget(rest: string): LayoutTarget {
+  const { path, select } = parseLayoutReference(rest);
+  if (select === undefined) return { path, tag: undefined };
+  if (select.by !== "tag") {
+    throw new InvalidNameError(`Cannot push to ${rest}: only a tag can follow the path`);
+  }
+  return { path, tag: select.tag };
+}
+
+/** How a destination is opened. */
+export interface DestinationOptions {
+  /** Gives up when aborted. */
+  signal?: AbortSignal;
+}
+
+/**
+ * Opens a destination by its reference.
+ *
+ * @throws {InvalidNameError} for a bad reference
+ * @throws {UnsupportedError} for transports that nothing can be pushed to
+ */
+export async function openDestination(
+  reference: string,
+  options: DestinationOptions = {},
+): Promise<ImageDestination> {
+  const { transport, rest } = parseImageReference(reference);
+  options.signal?.throwIfAborted();
+  await null; // faults are rejections
+  try {
+    switch (transport) {
+      case "oci":
+        return openLayoutDestination(parseTarget(rest));
+      case "oci-archive":
+        return openArchiveDestination(parseTarget(rest));
+      case "dir":
+        return openDirDestination(rest);
+      default:
+        throw new UnsupportedError(`Transport ${transport}: images cannot be pushed there`);
+    }
+  } catch (cause) {
+    throw withContext(`Opening ${reference} for writing`, cause);
+  }
+}
