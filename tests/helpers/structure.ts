@@ -31,7 +31,15 @@ export const MAX_LINES = 600;
 /** Rooms by floor, each floor in its order from left to right. */
 export const FLOORS: readonly (readonly string[])[] = [
   ["lib/base"],
-  ["lib/fsverity", "lib/tree", "lib/dumpfile", "lib/erofs", "lib/splitstream", "lib/tar", "lib/chunked"],
+  [
+    "lib/fsverity",
+    "lib/tree",
+    "lib/dumpfile",
+    "lib/erofs",
+    "lib/splitstream",
+    "lib/tar",
+    "lib/chunked",
+  ],
   ["ffi"],
   [
     "lib/http",
