@@ -14,14 +14,14 @@ import {
 import { locateTarMembers, type TarMember } from "../tar/mod.ts";
 import { type Blob, checkBlobSize, readRange } from "./blob.ts";
 import { type Descriptor, MAX_DOCUMENT_SIZE } from "./documents.ts";
-import { blobPath, type LayoutSource } from "./layout.ts";
+import { blobPath, type LayoutStore } from "./layout.ts";
 import { sniffCompression, unpack } from "./unpack.ts";
 
 /** Most members that an archive may have. */
 const MAX_MEMBERS = 100_000;
 const READ_SIZE = 256 * 1024;
 
-class ArchiveLayout implements LayoutSource {
+class ArchiveLayout implements LayoutStore {
   readonly name: string;
   readonly index: Uint8Array;
   readonly #fd: Fd;
@@ -62,7 +62,7 @@ class ArchiveLayout implements LayoutSource {
 }
 
 /** Opens an archive; a compressed one is unpacked into an unnamed temporary file first. */
-export async function openArchive(path: string): Promise<LayoutSource> {
+export async function openArchive(path: string): Promise<LayoutStore> {
   let fd: Fd;
   try {
     fd = openPath(path, { flags: O.RDONLY | O.NONBLOCK });

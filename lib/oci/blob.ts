@@ -1,4 +1,5 @@
-/** Blobs of local sources: a stretch of a file. */
+/** Blobs: a stretch of a file, which may still be growing. */
+import type { Arrival } from "./arrival.ts";
 import { type Descriptor, MAX_DOCUMENT_SIZE } from "./documents.ts";
 import {
   type Digest,
@@ -18,10 +19,14 @@ export interface Blob extends Disposable {
   readonly offset: number;
   /** Its size in bytes. */
   readonly size: number;
+  /** How much of it is there, when it is still arriving. */
+  readonly arrival?: Arrival | undefined;
+  /** Tells that its content is stored for good, so that nothing is kept to go on with later. */
+  release?(): void;
 }
 
-/** Where images come from: an opened layout or archive. */
-export interface BlobSource extends Disposable {
+/** Blobs by descriptor: an opened layout or archive. */
+export interface BlobStore extends Disposable {
   /** What the source is called in messages. */
   readonly name: string;
   /**
@@ -65,19 +70,27 @@ export function checkBlobSize(descriptor: Descriptor, found: number): void {
   }
 }
 
+/**
+ * Checks that a document is not too big to be one.
+ *
+ * @throws {FormatError} when it is
+ */
+export function checkDocumentSize(descriptor: Descriptor, what: string): void {
+  if (descriptor.size <= MAX_DOCUMENT_SIZE) return;
+  throw new FormatError(
+    what,
+    `${what} ${descriptor.digest} has ${descriptor.size} bytes, more than ${MAX_DOCUMENT_SIZE}`,
+  );
+}
+
 /** Reads and verifies a JSON document (manifest, index, config). */
 export function readDocument(
-  source: BlobSource,
+  store: BlobStore,
   descriptor: Descriptor,
   what: string,
 ): Uint8Array<ArrayBuffer> {
-  if (descriptor.size > MAX_DOCUMENT_SIZE) {
-    throw new FormatError(
-      what,
-      `${what} ${descriptor.digest} has ${descriptor.size} bytes, more than ${MAX_DOCUMENT_SIZE}`,
-    );
-  }
-  using blob = source.blob(descriptor);
+  checkDocumentSize(descriptor, what);
+  using blob = store.blob(descriptor);
   const bytes = readRange(blob, what);
   verifyBytes(bytes, descriptor.digest, what);
   return bytes;

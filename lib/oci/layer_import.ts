@@ -15,26 +15,43 @@ import { preadFull } from "../../ffi/mod.ts";
 import { ObjectDirectory, type ObjectDirectoryOptions } from "../repository/mod.ts";
 import { CONTENT_TYPE, SplitstreamWriter } from "../splitstream/mod.ts";
 import { TarSplitter } from "../tar/mod.ts";
+import { waitForMore } from "./arrival.ts";
 import type { BatchMemory } from "./batch.ts";
 import { digestHash } from "./blob.ts";
 import { LayerObjects, type LayerStats } from "./layer_objects.ts";
 import type { Compression } from "./media_types.ts";
 import { sniffCompression, unpack } from "./unpack.ts";
 
-/** A layer to import, as sent to a worker. */
-export interface LayerTask {
-  /** The packed layer: descriptor number, offset and size in bytes. */
-  readonly blob: { readonly fd: number; readonly offset: number; readonly size: number };
-  /** Digest of the packed layer; `undefined` when nothing announces one. */
-  readonly digest: string | undefined;
-  /** Packing that the media type announces; `undefined` for a blob that is not split. */
-  readonly tar: Compression | undefined;
+/** What every layer's task has, however its bytes are come by. */
+export interface LayerTarget {
   /** Digest of the unpacked layer; `undefined` when nothing announces one. */
   readonly diffId: string | undefined;
   /** Where the objects go. */
   readonly objects: ObjectDirectoryOptions;
   /** Number of batches that other workers would take, shared by all layers. */
   readonly credits: SharedArrayBuffer;
+}
+
+/** A blob as sent to a worker. */
+export interface BlobTask {
+  /** Number of its descriptor. */
+  readonly fd: number;
+  /** Where it starts in the file, in bytes. */
+  readonly offset: number;
+  /** Its size in bytes. */
+  readonly size: number;
+  /** Memory of its arrival, when it is still arriving. */
+  readonly arrived?: SharedArrayBuffer | undefined;
+}
+
+/** A layer to import from a blob, as sent to a worker. */
+export interface LayerTask extends LayerTarget {
+  /** The packed layer. */
+  readonly blob: BlobTask;
+  /** Digest of the packed layer; `undefined` when nothing announces one. */
+  readonly digest: string | undefined;
+  /** Packing that the media type announces; `undefined` for a blob that is not split. */
+  readonly tar: Compression | undefined;
 }
 
 /** An imported layer; its splitstream is stored but has no name yet. */
@@ -61,11 +78,12 @@ const TURN_SIZE = 2 * 1024 * 1024;
 const PROGRESS_STEP = 2 * 1024 * 1024;
 
 /** Checks a running hash against the digest it should give. */
-class Check {
+export class Check {
   readonly #expected: Digest | undefined;
   readonly #hash: StreamHash | undefined;
   readonly #what: string;
 
+  /** Expects a digest, or anything. */
   constructor(expected: string | undefined, what: string) {
     this.#what = what;
     if (expected === undefined) return;
@@ -73,10 +91,16 @@ class Check {
     this.#hash = nodeHash.stream(digestHash(this.#expected));
   }
 
+  /** Takes the next bytes. */
   update(bytes: Uint8Array): void {
     this.#hash?.update(bytes);
   }
 
+  /**
+   * Compares.
+   *
+   * @throws {DigestMismatchError} when it is another digest
+   */
   finish(): void {
     if (this.#hash === undefined) return;
     const actual = `${this.#expected!.algorithm}:${toHex(this.#hash.digest())}`;
@@ -86,42 +110,53 @@ class Check {
   }
 }
 
+/** How the unpacked bytes of a layer are taken. */
+export interface UnpackedLayer {
+  /** The bytes; each piece is done with when the next one is asked for. */
+  readonly pieces: AsyncIterable<Uint8Array>;
+  /** Size of a blob that is kept as it is; `undefined` for a tar, which is split. */
+  readonly blobSize?: number | undefined;
+  /** Checks of the source's, made before anything is stored under the layer's identity. */
+  readonly check?: () => void;
+  /** Told the number of files so far now and then. */
+  readonly counted?: (objects: number) => void;
+  /** Called before this thread blocks until another one is done with a batch. */
+  readonly beforeWait?: (() => void) | undefined;
+}
+
 /**
- * Imports a layer: unpacks, checks both digests, splits, stores files and splitstream as objects.
- * Nothing gets a name, so a layer that turns out wrong leaves only garbage.
+ * Imports a layer from its unpacked bytes: checks its digest, splits, stores files and splitstream
+ * as objects. Nothing gets a name, so a layer that turns out wrong leaves only garbage. Runs where
+ * it may block; `context` emits {@linkcode LayerEvent}s.
  *
- * @param beforeWait called before this thread blocks until another one is done with a batch
- * @throws {DigestMismatchError} when the packed or unpacked bytes are not what was announced
+ * @throws {DigestMismatchError} when the bytes are not what was announced
  */
-export async function importLayer(
-  task: LayerTask,
+export async function importUnpacked(
+  target: LayerTarget,
+  layer: UnpackedLayer,
   context: TaskContext,
-  beforeWait: () => void = () => {},
 ): Promise<ImportedLayer> {
-  const packed = new Check(task.digest, "blob");
-  const unpacked = new Check(task.tar === undefined ? undefined : task.diffId, "layer");
-  const directory = new ObjectDirectory(task.objects);
+  const { blobSize, counted = () => {} } = layer;
+  const unpacked = new Check(blobSize === undefined ? target.diffId : undefined, "layer");
+  const directory = new ObjectDirectory(target.objects);
   using writer = new SplitstreamWriter({
-    algorithm: task.objects.algorithm,
-    contentType: task.tar === undefined ? CONTENT_TYPE.ociBlob : CONTENT_TYPE.ociLayer,
+    algorithm: target.objects.algorithm,
+    contentType: blobSize === undefined ? CONTENT_TYPE.ociLayer : CONTENT_TYPE.ociBlob,
     codec: nodeZstd,
   });
   using objects = new LayerObjects(writer, {
     directory,
-    digestSize: task.objects.algorithm.size,
-    credits: task.credits,
-    beforeWait,
+    digestSize: target.objects.algorithm.size,
+    credits: target.credits,
+    ...(layer.beforeWait === undefined ? {} : { beforeWait: layer.beforeWait }),
     handOver: (memory, count) =>
       context.emit({ type: "batch", memory, count } satisfies LayerEvent),
   });
-  const warnings: string[] = [];
-  const pieces = readPacked(task, { packed, context, objects });
-  const compression = task.tar === undefined ? "none" : actualCompression(task, warnings);
-  const splitter = task.tar === undefined ? undefined : new TarSplitter(objects);
-  if (splitter === undefined) objects.externalStart(task.blob.size);
+  const splitter = blobSize === undefined ? new TarSplitter(objects) : undefined;
+  if (blobSize !== undefined) objects.externalStart(blobSize);
   let size = 0;
   let turn = TURN_SIZE;
-  for await (const piece of unpack(pieces, compression)) {
+  for await (const piece of layer.pieces) {
     if (size >= turn) {
       // Lets this thread see messages: cancellation, and what other threads have to say.
       await letMessagesIn();
@@ -132,45 +167,87 @@ export async function importLayer(
     size += piece.length;
     if (splitter === undefined) objects.externalData(piece);
     else splitter.push(piece);
+    counted(objects.stats.objects);
   }
   if (splitter === undefined) objects.externalEnd();
   else splitter.finish();
-  packed.finish();
+  layer.check?.();
   unpacked.finish();
   objects.finish();
   const stored = directory.store(writer.finish(), { thorough: true });
-  for (const id of objects.repaired) warnings.push(`repaired damaged object ${id}`);
+  const warnings = objects.repaired.map((id) => `repaired damaged object ${id}`);
   return { stream: stored.id, size, stats: objects.stats, warnings };
 }
 
-/** The packed bytes, hashed as they are read; all pieces come in one buffer. */
-function* readPacked(
+/**
+ * Imports a layer from its blob: unpacks, checks both digests, splits and stores.
+ *
+ * @param beforeWait called before this thread blocks until another one is done with a batch
+ * @throws {DigestMismatchError} when the packed or unpacked bytes are not what was announced
+ */
+export async function importLayer(
   task: LayerTask,
-  options: { packed: Check; context: TaskContext; objects: LayerObjects },
-): Generator<Uint8Array, void, undefined> {
-  const { fd, offset, size } = task.blob;
-  const buffer = new Uint8Array(READ_SIZE);
-  let told = 0;
-  for (let done = 0; done < size;) {
-    const piece = buffer.subarray(0, size - done);
-    const got = preadFull(fd, piece, offset + done);
-    if (got !== piece.length) {
-      throw new FormatError("blob", `Blob ended after ${done + got} of ${size} bytes`);
+  context: TaskContext,
+  beforeWait?: () => void,
+): Promise<ImportedLayer> {
+  const packed = new Check(task.digest, "blob");
+  const warnings: string[] = [];
+  const reader = new PackedReader(task, { packed, context });
+  const compression = task.tar === undefined ? "none" : actualCompression(task, warnings);
+  const imported = await importUnpacked(task, {
+    pieces: unpack(reader.pieces(), compression),
+    blobSize: task.tar === undefined ? task.blob.size : undefined,
+    // What follows the end of the unpacked stream belongs to the blob all the same.
+    check: () => packed.finish(),
+    counted: (objects) => reader.objects = objects,
+    beforeWait,
+  }, context);
+  return { ...imported, warnings: [...warnings, ...imported.warnings] };
+}
+
+/** The packed bytes, hashed as they are read; all pieces come in one buffer. */
+class PackedReader {
+  /** Files that are stored already, for progress events. */
+  objects = 0;
+  readonly #blob: BlobTask;
+  readonly #packed: Check;
+  readonly #context: TaskContext;
+
+  constructor(task: LayerTask, options: { packed: Check; context: TaskContext }) {
+    this.#blob = task.blob;
+    this.#packed = options.packed;
+    this.#context = options.context;
+  }
+
+  *pieces(): Generator<Uint8Array, void, undefined> {
+    const { fd, offset, size, arrived } = this.#blob;
+    const buffer = new Uint8Array(READ_SIZE);
+    let told = 0;
+    let there = arrived === undefined ? size : 0;
+    for (let done = 0; done < size;) {
+      if (there === done) there = Math.min(waitForMore(arrived!, done), size);
+      const piece = buffer.subarray(0, there - done);
+      const got = preadFull(fd, piece, offset + done);
+      if (got !== piece.length) {
+        throw new FormatError("blob", `Blob ended after ${done + got} of ${size} bytes`);
+      }
+      this.#packed.update(piece);
+      done += got;
+      if (done - told >= PROGRESS_STEP || done === size) {
+        told = done;
+        const { objects } = this;
+        this.#context.emit({ type: "progress", done, objects } satisfies LayerEvent);
+      }
+      yield piece;
     }
-    options.packed.update(piece);
-    done += got;
-    if (done - told >= PROGRESS_STEP || done === size) {
-      told = done;
-      const objects = options.objects.stats.objects;
-      options.context.emit({ type: "progress", done, objects } satisfies LayerEvent);
-    }
-    yield piece;
   }
 }
 
 /** The bytes decide how a layer is packed; a media type that says otherwise is worth a warning. */
 function actualCompression(task: LayerTask, warnings: string[]): Compression {
-  const head = new Uint8Array(new ArrayBuffer(4096), 0, Math.min(4, task.blob.size));
+  const { size, arrived } = task.blob;
+  const head = new Uint8Array(new ArrayBuffer(4096), 0, Math.min(4, size));
+  if (arrived !== undefined && head.length > 0) waitForMore(arrived, head.length - 1);
   preadFull(task.blob.fd, head, task.blob.offset);
   const actual = sniffCompression(head);
   if (actual !== task.tar) {

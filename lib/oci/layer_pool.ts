@@ -1,11 +1,13 @@
-import { type ComposefsError, type ObjectId, Pool, type ProgressSink } from "../base/mod.ts";
-import { Batch, type BatchTask, storeBatch } from "./batch.ts";
 import {
-  type ImportedLayer,
-  importLayer,
-  type LayerEvent,
-  type LayerTask,
-} from "./layer_import.ts";
+  type ComposefsError,
+  type ObjectId,
+  Pool,
+  type ProgressSink,
+  type TaskContext,
+} from "../base/mod.ts";
+import { Batch, type BatchTask, storeBatch } from "./batch.ts";
+import { LAYER_HANDLERS, type LayerHandler, type LayerTasks } from "./layer_handlers.ts";
+import type { ImportedLayer, LayerEvent, LayerTarget } from "./layer_import.ts";
 
 /** Batches that an idle thread may have waiting, so that it never runs dry. */
 const CREDITS_A_THREAD = 2;
@@ -18,6 +20,20 @@ export interface LayerPoolOptions {
   signal?: AbortSignal;
   /** Told how far it is, per layer. */
   progress?: ProgressSink;
+  /**
+   * Whether this thread has other things to do, such as receiving the layers: all that work are
+   * workers then. @default false
+   */
+  busy?: boolean;
+}
+
+/** A task as its submitter gives it. */
+export type NewLayerTask<H extends LayerHandler> = Omit<LayerTasks[H], "credits">;
+
+/** What is known of a layer's task besides the task itself. */
+interface Underway {
+  readonly handler: LayerHandler;
+  readonly onEvent: (event: unknown) => void;
 }
 
 /**
@@ -27,13 +43,14 @@ export interface LayerPoolOptions {
  */
 export class LayerPool implements AsyncDisposable {
   readonly #threads: number;
+  readonly #busy: boolean;
   readonly #pool: Pool;
   readonly #signal: AbortSignal;
   readonly #progress: ProgressSink;
   readonly #credits = new SharedArrayBuffer(4);
   readonly #count = new Int32Array(this.#credits);
-  /** Emitters of the layers under way, by the task that a message is. */
-  readonly #emitters = new Map<LayerTask, (event: unknown) => void>();
+  /** The layers under way, by the task that a message is. */
+  readonly #underway = new Map<LayerTarget, Underway>();
   #layers = 0;
   #idle = 0;
   #busyHere = false;
@@ -43,35 +60,47 @@ export class LayerPool implements AsyncDisposable {
   /** Creates the pool; workers are started when there is work for them. */
   constructor(options: LayerPoolOptions = {}) {
     this.#threads = Math.max(1, options.jobs ?? navigator.hardwareConcurrency);
+    this.#busy = options.busy ?? false;
     this.#signal = options.signal ?? new AbortController().signal;
     this.#progress = options.progress ?? (() => {});
     this.#pool = new Pool(new URL("./layer_worker.ts", import.meta.url), {
-      size: this.#threads - 1,
+      size: this.#busy ? this.#threads : this.#threads - 1,
       signal: this.#signal,
     });
+  }
+
+  /** Threads that work. */
+  get threads(): number {
+    return this.#threads;
   }
 
   /**
    * Imports one layer; give the largest first.
    *
-   * @param id what progress events call the layer
+   * @param handler how its bytes are come by
+   * @param layer.id what progress events call the layer
+   * @param layer.total bytes that progress events count up to
    */
-  async import(task: Omit<LayerTask, "credits">, id: string): Promise<ImportedLayer> {
-    const { size } = task.blob;
-    const message: LayerTask = { ...task, credits: this.#credits };
+  async import<H extends LayerHandler>(
+    handler: H,
+    task: NewLayerTask<H>,
+    layer: { id: string; total: number },
+  ): Promise<ImportedLayer> {
+    const { id, total } = layer;
+    const message = { ...task, credits: this.#credits } as LayerTarget;
     const onEvent = (event: unknown) => this.#receive(event as LayerEvent, { task: message, id });
     this.#layers++;
     this.#grant();
-    this.#emitters.set(message, onEvent);
-    this.#progress({ type: "started", id, unit: "bytes", total: size });
+    this.#underway.set(message, { handler, onEvent });
+    this.#progress({ type: "started", id, unit: "bytes", total });
     try {
-      const imported = this.#pool.run<ImportedLayer>("import-layer", message, { onEvent });
+      const imported = this.#pool.run<ImportedLayer>(handler, message, { onEvent });
       void this.#help();
-      const layer = await imported;
-      this.#progress({ type: "done", id, transferred: size });
-      return layer;
+      const result = await imported;
+      this.#progress({ type: "done", id, transferred: total });
+      return result;
     } finally {
-      this.#emitters.delete(message);
+      this.#underway.delete(message);
       this.#layers--;
       this.#grant();
     }
@@ -79,12 +108,14 @@ export class LayerPool implements AsyncDisposable {
 
   /** Imports on this thread what no worker has taken, until nothing is left. */
   async #help(): Promise<void> {
-    if (this.#busyHere) return;
+    if (this.#busy || this.#busyHere) return;
     this.#busyHere = true;
     await null; // whoever submits several layers at once gets them all in first
     for (;;) {
       let work: Promise<ImportedLayer> | undefined;
-      this.#pool.steal((task: LayerTask) => work = this.#importHere(task), "import-layer");
+      const take = (task: LayerTarget) => work = this.#importHere(task);
+      // The last one that was submitted, whatever its handler: they are the smallest.
+      Object.keys(LAYER_HANDLERS).some((handler) => this.#pool.steal(take, handler));
       if (work === undefined) break;
       await work.catch(() => {}); // thrown where it was submitted
     }
@@ -92,10 +123,16 @@ export class LayerPool implements AsyncDisposable {
     this.#takeBatches();
   }
 
-  #importHere(task: LayerTask): Promise<ImportedLayer> {
-    const emit = this.#emitters.get(task)!;
-    const context = { signal: this.#signal, emit, transfer: () => {} };
-    return importLayer(task, context, () => this.#takeBatches());
+  #importHere(task: LayerTarget): Promise<ImportedLayer> {
+    const { handler, onEvent } = this.#underway.get(task)!;
+    const context = { signal: this.#signal, emit: onEvent, transfer: () => {} };
+    // The task was submitted for this handler.
+    const run = LAYER_HANDLERS[handler] as (
+      task: LayerTarget,
+      context: TaskContext,
+      beforeWait: () => void,
+    ) => Promise<ImportedLayer>;
+    return run(task, context, () => this.#takeBatches());
   }
 
   /** Stores here the batches that no worker has started. */
@@ -103,7 +140,7 @@ export class LayerPool implements AsyncDisposable {
     while (this.#pool.steal(storeBatch, "store-batch"));
   }
 
-  #receive(event: LayerEvent, layer: { task: LayerTask; id: string }): void {
+  #receive(event: LayerEvent, layer: { task: LayerTarget; id: string }): void {
     if (event.type === "progress") {
       const { done, objects } = event;
       this.#progress({ type: "progress", id: layer.id, done, objects });

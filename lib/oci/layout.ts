@@ -1,11 +1,11 @@
 /** `oci:` layouts: `index.json` and `blobs/` in a directory (spec: oci 5.1). */
 import { FormatError, NotFoundError, withContext } from "../base/mod.ts";
 import { AT_FDCWD, type Fd, fstat, isErrno, O, openAt2, openDir, RESOLVE } from "../../ffi/mod.ts";
-import { type Blob, type BlobSource, checkBlobSize, digestHash, readRange } from "./blob.ts";
+import { type Blob, type BlobStore, checkBlobSize, digestHash, readRange } from "./blob.ts";
 import { type Descriptor, MAX_DOCUMENT_SIZE } from "./documents.ts";
 
-/** A source that has an `index.json`. */
-export interface LayoutSource extends BlobSource {
+/** Blobs with an `index.json`. */
+export interface LayoutStore extends BlobStore {
   /** Bytes of `index.json`, unverified: nothing announces their digest. */
   readonly index: Uint8Array;
 }
@@ -28,7 +28,7 @@ function openBeneath(root: Fd, path: string): Fd {
   });
 }
 
-class DirectoryLayout implements LayoutSource {
+class DirectoryLayout implements LayoutStore {
   readonly name: string;
   readonly index: Uint8Array;
   readonly #root: Fd;
@@ -70,7 +70,7 @@ class DirectoryLayout implements LayoutSource {
 }
 
 /** Opens the layout in a directory. */
-export function openLayout(path: string): LayoutSource {
+export function openLayout(path: string): LayoutStore {
   let root: Fd;
   try {
     root = openDir(AT_FDCWD, path);

@@ -47,6 +47,17 @@ export {
 } from "./layer.ts";
 export { formatPlatform, nativePlatform, parsePlatform } from "./platform.ts";
 export type { PullStats } from "./image_import.ts";
+export type { Arrival } from "./arrival.ts";
+export type { Blob } from "./blob.ts";
+export { openSource, type SourceOptions } from "./open_source.ts";
+export type {
+  BlobOptions,
+  ByteRange,
+  Document,
+  ImageSource,
+  RangeSink,
+  SelectedManifest,
+} from "./source.ts";
 export { pullImage, type PullOptions, type PullResult } from "./pull.ts";
 export { pushImage, type PushOptions, type PushResult, type PushStats } from "./push.ts";
 export type { Compression } from "./media_types.ts";

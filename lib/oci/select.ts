@@ -1,6 +1,5 @@
 /** Finding one manifest in an index (spec: oci 5.1). */
 import { FormatError, NotFoundError, withContext } from "../base/mod.ts";
-import { readDocument } from "./blob.ts";
 import {
   type Descriptor,
   type ImageIndex,
@@ -10,7 +9,6 @@ import {
   parseManifest,
   type Platform,
 } from "./documents.ts";
-import type { LayoutSource } from "./layout.ts";
 import {
   isImageConfigType,
   isIndexType,
@@ -19,15 +17,26 @@ import {
 } from "./media_types.ts";
 import { formatPlatform, platformRank } from "./platform.ts";
 import type { LayoutReference } from "./reference.ts";
+import type { Document, SelectedManifest } from "./source.ts";
 
-/** A manifest that was chosen, its bytes verified. */
-export interface SelectedManifest {
-  /** Its descriptor. */
-  readonly descriptor: Descriptor;
-  /** Its exact bytes. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** The parsed document. */
-  readonly manifest: Manifest;
+/** Reads and verifies a document. */
+export type ReadDocument = (
+  descriptor: Descriptor,
+  what: string,
+) => Uint8Array<ArrayBuffer> | Promise<Uint8Array<ArrayBuffer>>;
+
+/** Among what to choose. */
+export interface Choice {
+  /** What the source is called in messages. */
+  readonly name: string;
+  /** The entries that a reference means. */
+  readonly entries: readonly Descriptor[];
+  /** Whether the reference says which one, so that it can be an artifact. */
+  readonly meant: boolean;
+  /** The index that they are from, when it is a document of its own. */
+  readonly index?: Document | undefined;
+  /** The platform to choose for. */
+  readonly platform: Platform;
 }
 
 /** Index in an index in an index…: one level is what tools write, two are accepted. */
@@ -46,18 +55,17 @@ interface Candidate extends SelectedManifest {
  *
  * @throws {NotFoundError} when the tag is not there or nothing fits the platform
  */
-export function selectManifest(
-  source: LayoutSource,
-  options: { select: LayoutReference["select"]; platform: Platform },
-): SelectedManifest {
-  const index = parseIndex(source.index);
-  const entries = entriesFor(index, options.select);
-  const found = new Selection(source, options.platform);
-  for (const entry of entries) found.consider(entry, 0);
+export async function selectManifest(
+  read: ReadDocument,
+  choice: Choice,
+): Promise<SelectedManifest> {
+  const { entries, platform } = choice;
+  const found = new Selection(read, choice);
+  for (const entry of entries) await found.consider(entry, { depth: 0, index: choice.index });
   const best = found.best;
   if (best !== undefined) return best;
   // An artifact has no platform that could fit: it must be meant, or the only thing there is.
-  const meant = entries.length === 1 || options.select !== undefined;
+  const meant = entries.length === 1 || choice.meant;
   const artifact = meant ? found.artifacts[0] : undefined;
   if (artifact !== undefined) return artifact;
   if (found.unexpected !== undefined) {
@@ -65,14 +73,22 @@ export function selectManifest(
   }
   const seen = found.seen.slice(0, MAX_LISTED).join(", ") +
     (found.seen.length > MAX_LISTED ? ", ..." : "");
-  throw new NotFoundError("manifest", source.name, {
-    message: `No manifest found for platform ${formatPlatform(options.platform)}; available: ${
+  throw new NotFoundError("manifest", choice.name, {
+    message: `No manifest found for platform ${formatPlatform(platform)}; available: ${
       seen === "" ? "(no platform info)" : seen
     }`,
   });
 }
 
-function entriesFor(index: ImageIndex, select: LayoutReference["select"]): readonly Descriptor[] {
+/**
+ * The entries of an index that a reference means.
+ *
+ * @throws {NotFoundError} when there are none
+ */
+export function entriesFor(
+  index: ImageIndex,
+  select: LayoutReference["select"],
+): readonly Descriptor[] {
   const { manifests } = index;
   if (manifests.length === 0) {
     throw new NotFoundError("manifest", "index.json", {
@@ -96,7 +112,8 @@ function entriesFor(index: ImageIndex, select: LayoutReference["select"]): reado
 
 /** Walks the entries, remembering what fits best. */
 class Selection {
-  readonly #source: LayoutSource;
+  readonly #name: string;
+  readonly #readDocument: ReadDocument;
   readonly #platform: Platform;
   /** Indexes that were walked, and manifests without a platform that were read. */
   readonly #done = new Set<string>();
@@ -108,12 +125,17 @@ class Selection {
   /** Media type of an entry that is nothing we know. */
   unexpected: string | undefined;
 
-  constructor(source: LayoutSource, platform: Platform) {
-    this.#source = source;
-    this.#platform = platform;
+  constructor(read: ReadDocument, choice: Choice) {
+    this.#readDocument = read;
+    this.#name = choice.name;
+    this.#platform = choice.platform;
   }
 
-  consider(descriptor: Descriptor, depth: number): void {
+  async consider(
+    descriptor: Descriptor,
+    from: { depth: number; index?: Document | undefined },
+  ): Promise<void> {
+    const { depth, index } = from;
     if (++this.#entries > MAX_ENTRIES) {
       throw new FormatError("image index", `Image index has more than ${MAX_ENTRIES} entries`);
     }
@@ -123,8 +145,9 @@ class Selection {
         throw new FormatError("image index", "Image indices are nested too deeply");
       }
       if (!this.#first(descriptor)) return;
-      const nested = parseIndex(this.#document(descriptor, "image index"));
-      for (const entry of nested.manifests) this.consider(entry, depth + 1);
+      const bytes = await this.#document(descriptor, "image index");
+      const nested = { depth: depth + 1, index: { descriptor, bytes } };
+      for (const entry of parseIndex(bytes).manifests) await this.consider(entry, nested);
       return;
     }
     if (!isManifestType(mediaType)) {
@@ -137,16 +160,18 @@ class Selection {
       const { os, architecture } = platform;
       this.seen.push(formatPlatform(this.#platform.variant ? platform : { os, architecture }));
       const rank = platformRank(this.#platform, platform);
-      if (rank !== undefined && this.#better(rank)) this.best = { ...this.#read(descriptor), rank };
+      if (rank !== undefined && this.#better(rank)) {
+        this.best = { ...await this.#read(descriptor), rank, index };
+      }
       return;
     }
     if (!this.#first(descriptor)) return;
-    const read = this.#read(descriptor);
+    const read = { ...await this.#read(descriptor), index };
     if (!isImageConfigType(read.manifest.config.mediaType)) {
       this.artifacts.push(read);
       return;
     }
-    const config = parseConfig(this.#document(read.manifest.config, "image config"));
+    const config = parseConfig(await this.#document(read.manifest.config, "image config"));
     const rank = platformRank(this.#platform, config);
     if (rank !== undefined && this.#better(rank)) this.best = { ...read, rank };
   }
@@ -164,25 +189,32 @@ class Selection {
     return true;
   }
 
-  #document(descriptor: Descriptor, what: string): Uint8Array<ArrayBuffer> {
+  async #document(descriptor: Descriptor, what: string): Promise<Uint8Array<ArrayBuffer>> {
     this.#bytes += descriptor.size;
     if (this.#bytes > MAX_READ) {
       throw new FormatError("image index", `Image index leads to more than ${MAX_READ} bytes`);
     }
-    return readDocument(this.#source, descriptor, what);
+    return await this.#readDocument(descriptor, what);
   }
 
-  #read(descriptor: Descriptor): SelectedManifest {
+  async #read(descriptor: Descriptor): Promise<SelectedManifest> {
     try {
-      const bytes = this.#document(descriptor, "image manifest");
-      const manifest = parseManifest(bytes);
-      // One document must not be an image to us and an index to somebody else.
-      if (manifest.mediaType && !isManifestType(manifest.mediaType)) {
-        throw new FormatError("image manifest", `Unexpected media type ${manifest.mediaType}`);
-      }
-      return { descriptor, bytes, manifest };
+      const bytes = await this.#document(descriptor, "image manifest");
+      return { descriptor, bytes, manifest: parseTypedManifest(bytes) };
     } catch (cause) {
-      throw withContext(`Reading manifest ${descriptor.digest} from ${this.#source.name}`, cause);
+      throw withContext(`Reading manifest ${descriptor.digest} from ${this.#name}`, cause);
     }
   }
+}
+
+/**
+ * Parses a manifest that is no other document at the same time: one must not be an image to us and
+ * an index to somebody else.
+ */
+export function parseTypedManifest(bytes: Uint8Array): Manifest {
+  const manifest = parseManifest(bytes);
+  if (manifest.mediaType && !isManifestType(manifest.mediaType)) {
+    throw new FormatError("image manifest", `Unexpected media type ${manifest.mediaType}`);
+  }
+  return manifest;
 }

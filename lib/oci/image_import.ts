@@ -1,0 +1,384 @@
+/** Bringing an image into a repository, whatever its layers are made from (spec: oci 1.4, 2.5). */
+import {
+  ComposefsError,
+  FormatError,
+  type ObjectId,
+  type ProgressSink,
+  withContext,
+} from "../base/mod.ts";
+import type { ErofsVersion } from "../erofs/mod.ts";
+import type { ObjectDirectoryOptions, Repository } from "../repository/mod.ts";
+import { CONTENT_TYPE } from "../splitstream/mod.ts";
+import { type ImageConfig, parseConfig } from "./documents.ts";
+import { imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
+import { hasWholeLayer, linkedImage, type OciImage, openManifest } from "./image.ts";
+import { LayerPool } from "./layer_pool.ts";
+import {
+  type LayerSupply,
+  standsFor,
+  type SuppliedLayer,
+  type SupplyContext,
+  type WantedLayer,
+} from "./layer_supply.ts";
+import { isImageConfigType, tarCompression } from "./media_types.ts";
+import { nameImage, registerImage } from "./register.ts";
+import type { SelectedManifest } from "./source.ts";
+import { configStream, layerStream } from "./tags.ts";
+
+/** Counters of a pull. */
+export interface PullStats {
+  /** Layers that were there already. */
+  layersPresent: number;
+  /** Objects that were made. */
+  objectsNew: number;
+  /** Files whose object was there already. */
+  objectsPresent: number;
+  /** Bytes of the new objects. */
+  bytesStored: number;
+  /** Bytes kept in splitstreams. */
+  bytesInlined: number;
+}
+
+/** How an image is imported. */
+export interface ImportOptions {
+  /** Tag to make. @default none */
+  readonly tag?: string | undefined;
+  /** How missing layers are come by. */
+  readonly supply: LayerSupply;
+  /** Whether layers arrive over a network while they are imported. @default false */
+  readonly remote?: boolean | undefined;
+  /** Threads that work. @default navigator.hardwareConcurrency */
+  readonly jobs?: number | undefined;
+  /** Import layers that are there already once more, which repairs them. @default false */
+  readonly repair?: boolean | undefined;
+  /** Gives up when aborted. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told how far it is, per layer, and about warnings. */
+  readonly progress?: ProgressSink | undefined;
+}
+
+/** What an import came to. */
+export interface ImportedImage {
+  /** Object id of the manifest's stream. */
+  readonly manifestStream: ObjectId;
+  /** Id of the image in the repository's default format; `undefined` for artifacts. */
+  readonly image: ObjectId | undefined;
+  /** Counters over all layers that were imported. */
+  readonly stats: PullStats;
+}
+
+/** Layers that are open at a time; a manifest can list more than there are descriptors. */
+const MAX_OPEN = 256;
+
+/** The documents of an image, verified. */
+export interface ImageDocuments {
+  /** The manifest. */
+  readonly selected: Pick<SelectedManifest, "descriptor" | "bytes" | "manifest">;
+  /** The exact bytes of the config. */
+  readonly configBytes: Uint8Array;
+}
+
+/**
+ * The layers that an image wants, oldest first.
+ *
+ * @throws {FormatError} when manifest and config do not agree, or a layer is no tar
+ */
+export function wantedLayers(documents: ImageDocuments): WantedLayer[] {
+  const { manifest } = documents.selected;
+  const config = configOf(documents);
+  if (config !== undefined && config.diffIds.length !== manifest.layers.length) {
+    throw new FormatError(
+      "image config",
+      `expected ${manifest.layers.length} layer refs but got ${config.diffIds.length}`,
+    );
+  }
+  return manifest.layers.map((descriptor, i) => {
+    const id = config === undefined ? descriptor.digest : config.diffIds[i]!;
+    const tar = tarCompression(descriptor.mediaType);
+    if (config !== undefined && tar === undefined) {
+      throw new FormatError(
+        "image manifest",
+        `Layer ${descriptor.digest} has media type ${descriptor.mediaType}, which is no tar layer`,
+      );
+    }
+    return { id, descriptor, tar };
+  });
+}
+
+function configOf({ selected, configBytes }: ImageDocuments): ImageConfig | undefined {
+  const container = isImageConfigType(selected.manifest.config.mediaType);
+  return container ? parseConfig(configBytes) : undefined;
+}
+
+/**
+ * Imports an image: missing layers are supplied and checked, the tree and its images are made, and
+ * only when everything is stored does it get names, the tag last.
+ *
+ * @throws {DigestMismatchError} when the content is not what was announced; as a cause
+ */
+export function importImage(
+  repository: Repository,
+  documents: ImageDocuments,
+  options: ImportOptions,
+): Promise<ImportedImage> {
+  return new ImageImport(repository, documents, options).run();
+}
+
+/** One import. */
+class ImageImport {
+  readonly #repository: Repository;
+  readonly #documents: ImageDocuments;
+  readonly #options: ImportOptions;
+  readonly #progress: ProgressSink;
+  readonly #stats: PullStats = {
+    layersPresent: 0,
+    objectsNew: 0,
+    objectsPresent: 0,
+    bytesStored: 0,
+    bytesInlined: 0,
+  };
+  /** What is kept for layers until they have their names. */
+  readonly #kept: SuppliedLayer[] = [];
+
+  constructor(repository: Repository, documents: ImageDocuments, options: ImportOptions) {
+    this.#repository = repository;
+    this.#documents = documents;
+    this.#options = options;
+    this.#progress = options.progress ?? (() => {});
+  }
+
+  async run(): Promise<ImportedImage> {
+    this.#options.signal?.throwIfAborted();
+    const container = configOf(this.#documents) !== undefined;
+    const wanted = wantedLayers(this.#documents);
+    const present = this.#alreadyComplete(wanted, container);
+    if (present !== undefined) {
+      nameImage(this.#repository, this.#documents.selected, this.#options.tag);
+      this.#repository.sync();
+      return { ...present, stats: this.#stats };
+    }
+    const warn = (text: string) => this.#progress({ type: "warning", text });
+    const tree = container ? new ImageTree(this.#repository, { warn }) : undefined;
+    const layers: LayerRef[] = [];
+    // Each layer joins the tree as soon as those below it have, while others are still unpacked.
+    await this.#importLayers(wanted, (objects) => {
+      for (let next = wanted[layers.length]; next !== undefined; next = wanted[layers.length]) {
+        const object = objects.get(next.id.toString());
+        if (object === undefined) return;
+        const layer = { id: next.id, object };
+        layers.push(layer);
+        tree?.add(layer);
+      }
+    });
+    const images = this.#storeImages(tree);
+    const manifestStream = registerImage(this.#repository, {
+      ...this.#documents,
+      layers,
+      images,
+    }, { tag: this.#options.tag });
+    for (const layer of this.#kept) layer.release?.();
+    return {
+      manifestStream,
+      image: images.get(this.#repository.formats[0]!),
+      stats: this.#stats,
+    };
+  }
+
+  /** Whether the image is there with all its layers and images, so that a tag is all it needs. */
+  #alreadyComplete(
+    wanted: WantedLayer[],
+    container: boolean,
+  ): Omit<ImportedImage, "stats"> | undefined {
+    if (this.#options.repair) return undefined;
+    const repository = this.#repository;
+    const present = completeImage(repository, this.#documents, wanted);
+    if (present === undefined) return undefined;
+    this.#stats.layersPresent = new Set(wanted.map(({ id }) => id.toString())).size;
+    for (const { id } of wanted) this.#progress({ type: "skipped", id: id.toString() });
+    const image = container
+      ? linkedImage(present.configStream.refs, repository.formats[0]!)
+      : undefined;
+    return { manifestStream: present.manifestStream.stream, image };
+  }
+
+  /**
+   * Imports the layers that are missing.
+   *
+   * @param arrived called with the stream object of each layer so far, by identity
+   */
+  async #importLayers(
+    wanted: readonly WantedLayer[],
+    arrived: (objects: ReadonlyMap<string, ObjectId>) => void,
+  ): Promise<void> {
+    const { present, missing } = missingLayers(this.#repository, wanted, this.#options);
+    this.#stats.layersPresent += present.size;
+    for (const id of present.keys()) this.#progress({ type: "skipped", id });
+    const objects = new Map(present);
+    arrived(objects);
+    if (missing.length === 0) return;
+    const { jobs, signal, remote = false } = this.#options;
+    const stop = new AbortController();
+    const signals = signal === undefined ? [stop.signal] : [signal, stop.signal];
+    const given = AbortSignal.any(signals);
+    await using pool = new LayerPool({
+      progress: this.#progress,
+      signal: given,
+      busy: remote,
+      ...(jobs === undefined ? {} : { jobs }),
+    });
+    const context = { pool, signal: given, objects: this.#objectOptions() };
+    const queue = missing.sort((a, b) => b.descriptor.size - a.descriptor.size);
+    const failures: unknown[] = [];
+    const lane = async () => {
+      for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+        try {
+          await this.#importLayer(next, { context, objects });
+          arrived(objects);
+        } catch (error) {
+          // The others are of no use any more; what they say then is only that they were stopped.
+          failures.push(pool.failure ?? error);
+          queue.length = 0;
+          stop.abort();
+        }
+      }
+    };
+    // What arrives over a network is on disk until its turn comes: a few layers ahead are enough.
+    const lanes = remote ? 2 * pool.threads : MAX_OPEN;
+    await Promise.all(Array.from({ length: Math.min(queue.length, lanes) }, lane));
+    if (failures.length > 0) throw failures[0];
+  }
+
+  #objectOptions(): ObjectDirectoryOptions {
+    return {
+      dir: this.#repository.objects.makeDirectory().number,
+      algorithm: this.#repository.algorithm,
+      secure: this.#repository.secure,
+      thorough: this.#options.repair ?? false,
+    };
+  }
+
+  async #importLayer(
+    layer: WantedLayer,
+    to: { context: SupplyContext; objects: Map<string, ObjectId> },
+  ): Promise<void> {
+    const { id, descriptor } = layer;
+    const key = id.toString();
+    try {
+      const imported = await this.#options.supply(layer, to.context);
+      for (const text of imported.warnings) this.#progress({ type: "warning", text });
+      this.#kept.push(imported);
+      const before = to.objects.get(key);
+      if (before !== undefined) {
+        // The same layer packed in another way: read to see that it is, and no more than that.
+        if (before === imported.stream) return;
+        throw new FormatError("image manifest", `Blob ${descriptor.digest} is another layer`);
+      }
+      const { stats } = imported;
+      this.#stats.objectsNew += stats.created;
+      this.#stats.objectsPresent += stats.objects - stats.created;
+      this.#stats.bytesStored += stats.createdBytes;
+      this.#stats.bytesInlined += stats.inlineBytes;
+      to.objects.set(key, imported.stream);
+    } catch (cause) {
+      throw withContext(`Importing layer ${id}`, cause);
+    }
+  }
+
+  /** Writes and stores the images of a container; they get no names yet. */
+  #storeImages(tree: ImageTree | undefined): Map<ErofsVersion, ObjectId> {
+    const images = new Map<ErofsVersion, ObjectId>();
+    if (tree === undefined) return images;
+    const files = tree.finish();
+    for (const version of this.#repository.formats) {
+      const bytes = imageBytes(this.#repository, files, version);
+      images.set(version, this.#repository.objects.write(bytes).id);
+    }
+    return images;
+  }
+}
+
+/** What is there of an image's layers, and what is not. */
+export interface LayerNeed {
+  /** Stream objects of layers that are there, by identity. */
+  readonly present: ReadonlyMap<string, ObjectId>;
+  /** Layers to come by: each blob once, also when two of them hold the same layer. */
+  readonly missing: WantedLayer[];
+}
+
+/**
+ * Looks which layers are missing.
+ *
+ * @param options.repair whether to take none for granted
+ */
+export function missingLayers(
+  repository: Repository,
+  wanted: readonly WantedLayer[],
+  options: { repair?: boolean | undefined } = {},
+): LayerNeed {
+  const present = new Map<string, ObjectId>();
+  const missing = new Map<string, WantedLayer>();
+  for (const layer of wanted) {
+    const key = layer.id.toString();
+    const blob = `${key} ${layer.descriptor.digest}`;
+    if (present.has(key) || missing.has(blob)) continue;
+    const found = options.repair
+      ? undefined
+      : hasWholeLayer(repository, layer.id, { accepts: (stream) => standsFor(stream, layer) });
+    if (found === undefined) missing.set(blob, asStored(repository, layer));
+    else present.set(key, found);
+  }
+  return { present, missing: [...missing.values()] };
+}
+
+/**
+ * An artifact's tar is unpacked, but not when the blob is there as it is: another artifact needs it
+ * that way, and it serves both.
+ */
+function asStored(repository: Repository, layer: WantedLayer): WantedLayer {
+  if (layer.id !== layer.descriptor.digest || layer.tar === undefined) return layer;
+  try {
+    const { contentType } = repository.openStream(layerStream(layer.id));
+    return contentType === CONTENT_TYPE.ociBlob ? { ...layer, tar: undefined } : layer;
+  } catch (error) {
+    if (error instanceof ComposefsError) return layer; // absent, or too damaged to tell
+    throw error;
+  }
+}
+
+/** The image as it is stored, when it is there with all its layers and images. */
+export function completeImage(
+  repository: Repository,
+  documents: ImageDocuments,
+  wanted: readonly WantedLayer[],
+): OciImage | undefined {
+  let image: OciImage;
+  try {
+    image = openManifest(repository, documents.selected.descriptor.digest);
+    if (repository.streamObject(configStream(image.configDigest)) === undefined) return undefined;
+    if (image.config !== undefined && !hasImages(repository, image)) return undefined;
+  } catch (error) {
+    if (error instanceof ComposefsError) return undefined; // absent, or damaged and made anew
+    throw error;
+  }
+  const isThere = repository.objects.snapshot();
+  for (const layer of wanted) {
+    const { id } = layer;
+    const object = hasWholeLayer(repository, id, {
+      accepts: (stream) => standsFor(stream, layer),
+      isThere,
+    });
+    if (object === undefined || image.manifestStream.refs.get(id.toString()) !== object) {
+      return undefined;
+    }
+  }
+  return image;
+}
+
+/** Whether there is a sound image in every format; formats 0 and 1 share a reference. */
+function hasImages(repository: Repository, { configStream }: OciImage): boolean {
+  return repository.formats.every((version) => {
+    const id = linkedImage(configStream.refs, version);
+    return id !== undefined && repository.hasImage(id) &&
+      repository.readImage(id).version === version;
+  });
+}

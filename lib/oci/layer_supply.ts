@@ -1,0 +1,79 @@
+/** How the layers of an image are come by: strategies that can be chosen among. */
+import { type Digest, withContext } from "../base/mod.ts";
+import type { ObjectDirectoryOptions, OpenStream } from "../repository/mod.ts";
+import { CONTENT_TYPE } from "../splitstream/mod.ts";
+import type { Descriptor } from "./documents.ts";
+import { isSplitTar } from "./image.ts";
+import type { ImportedLayer } from "./layer_import.ts";
+import type { LayerPool } from "./layer_pool.ts";
+import type { Compression } from "./media_types.ts";
+import type { ImageSource } from "./source.ts";
+
+/** A layer as it is wanted: its identity and where it is. */
+export interface WantedLayer {
+  /** diff_id, or digest of an artifact's blob. */
+  readonly id: Digest;
+  /** The blob in the source. */
+  readonly descriptor: Descriptor;
+  /** Packing that its media type announces; `undefined` for a blob that is not split. */
+  readonly tar: Compression | undefined;
+}
+
+/** What a strategy has at hand. */
+export interface SupplyContext {
+  /** Threads that import. */
+  readonly pool: LayerPool;
+  /** Where objects go. */
+  readonly objects: ObjectDirectoryOptions;
+  /** Aborted when the layers are of no use any more. */
+  readonly signal: AbortSignal;
+}
+
+/** A layer that is stored, and what is to be told when it has its name. */
+export interface SuppliedLayer extends ImportedLayer {
+  /** Gives up what was kept to go on with later. */
+  release?(): void;
+}
+
+/** Comes by a layer: stores it, all digests checked, without a name. */
+export type LayerSupply = (layer: WantedLayer, context: SupplyContext) => Promise<SuppliedLayer>;
+
+/** Layers from their blobs as a source has them. */
+export function wholeBlobs(source: ImageSource): LayerSupply {
+  return async (layer, { pool, objects, signal }) => {
+    const { descriptor, id, tar } = layer;
+    using blob = await source.blob(descriptor, { signal });
+    const { arrival } = blob;
+    try {
+      const imported = await pool.import("import-layer", {
+        blob: {
+          fd: blob.fd.number,
+          offset: blob.offset,
+          size: blob.size,
+          arrived: arrival?.memory,
+        },
+        digest: descriptor.digest.toString(),
+        tar,
+        diffId: id === descriptor.digest ? undefined : id.toString(),
+        objects,
+      }, { id: id.toString(), total: blob.size });
+      return { ...imported, release: () => blob.release?.() };
+    } catch (error) {
+      // Who reads a blob that does not arrive can only say that it did not.
+      if (arrival?.failure !== undefined) {
+        throw withContext(`Fetching blob ${descriptor.digest}`, arrival.failure);
+      }
+      throw error;
+    }
+  };
+}
+
+/** Whether what is stored under a layer's name is what is wanted. */
+export function standsFor(stream: OpenStream, layer: WantedLayer): boolean {
+  const { id, descriptor, tar } = layer;
+  const isArtifact = id === descriptor.digest;
+  if (!isArtifact) return isSplitTar(stream);
+  // The blob as it is serves every artifact; unpacked, it is only what a tar layer asks for.
+  if (stream.contentType === CONTENT_TYPE.ociBlob || tar !== undefined) return true;
+  return stream.streamSize === BigInt(descriptor.size);
+}
