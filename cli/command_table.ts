@@ -134,6 +134,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/oci_push.ts"),
   },
   {
+    name: "oci delta",
+    summary: "Make deltas between images, and look into them",
+    load: () => import("./commands/oci_delta.ts"),
+  },
+  {
     name: "oci images",
     summary: "List all tagged OCI images in the repository",
     load: () => import("./commands/oci_images.ts"),

@@ -71,3 +71,9 @@ export {
   type Transport,
 } from "./reference.ts";
 export { listTags, resolveTag, type Tag, tagImage, tagRef, untagImage } from "./tags.ts";
+export {
+  createDelta,
+  type CreatedLayer,
+  type DeltaCreateOptions,
+  type DeltaCreateResult,
+} from "./delta_create.ts";

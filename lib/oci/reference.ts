@@ -51,6 +51,12 @@ export function parseImageReference(text: string): ImageReference {
   return { transport, rest };
 }
 
+/** Whether a text begins with a transport, and so does not mean an image of the repository. */
+export function isTransportReference(text: string): boolean {
+  const colon = text.indexOf(":");
+  return colon > 0 && isTransport(text.slice(0, colon));
+}
+
 function isTransport(text: string): text is Transport {
   return Object.hasOwn(TRANSPORTS, text);
 }

@@ -1,0 +1,140 @@
+/** A layer laid out for making a delta: its tar where it can be read at any place, and what is in it. */
+import { FormatError, nodeHash, type ObjectId, type StreamHash, toHex } from "../base/mod.ts";
+import { preadFull, pwriteAll } from "../../ffi/mod.ts";
+import {
+  readTarEntries,
+  type TarChunk,
+  type TarEntry,
+  type TarSplitSink,
+  TarSplitter,
+} from "../tar/mod.ts";
+import { waitForMore } from "./arrival.ts";
+import { Check } from "./layer_import.ts";
+import { sniffCompression, unpack } from "./unpack.ts";
+
+/** A stretch of a file by descriptor number. */
+export interface Stretch {
+  /** Descriptor number. */
+  readonly fd: number;
+  /** Where it starts, in bytes. */
+  readonly offset: number;
+  /** Its size in bytes. */
+  readonly size: number;
+}
+
+/** A layer to scan, as sent to a worker. */
+export interface ScanTask {
+  /** The packed layer. */
+  readonly blob: Stretch;
+  /** How much of it is there, when it is still arriving. */
+  readonly arrived?: SharedArrayBuffer | undefined;
+  /** Digest of the packed layer; `undefined` when it was checked before. */
+  readonly digest: string | undefined;
+  /** Digest of the unpacked layer. */
+  readonly diffId: string;
+  /** Descriptor number of an empty file that takes the tar, when the blob is not a plain one. */
+  readonly spool: number;
+}
+
+/** Where a file's content is in a tar. */
+export interface ContentPlace {
+  /** SHA-256 of the content. */
+  readonly id: ObjectId;
+  /** Where it starts in the tar, in bytes. */
+  readonly offset: number;
+  /** Its size in bytes. */
+  readonly size: number;
+}
+
+/** A scanned layer. */
+export interface ScannedLayer {
+  /** Its tar. */
+  readonly tar: Stretch;
+  /** Its entries in order; contents above the inline limit are `external`, by their SHA-256. */
+  readonly entries: readonly TarEntry[];
+  /** Those contents in order. */
+  readonly places: readonly ContentPlace[];
+}
+
+const READ_SIZE = 256 * 1024;
+
+/** Notes where contents are, and what stands between them. */
+class Recorder implements TarSplitSink {
+  readonly chunks: TarChunk[] = [];
+  readonly places: ContentPlace[] = [];
+  #at = 0;
+  #size = 0;
+  #hash: StreamHash = nodeHash.stream("sha256");
+
+  inline(bytes: Uint8Array): void {
+    this.chunks.push({ type: "inline", bytes: bytes.slice() });
+    this.#at += bytes.length;
+  }
+
+  externalStart(size: number): void {
+    this.#size = size;
+    this.#hash = nodeHash.stream("sha256");
+  }
+
+  externalData(bytes: Uint8Array): void {
+    this.#hash.update(bytes);
+  }
+
+  externalEnd(): void {
+    const id = toHex(this.#hash.digest()) as ObjectId;
+    this.chunks.push({ type: "external", id });
+    this.places.push({ id, offset: this.#at, size: this.#size });
+    this.#at += this.#size;
+  }
+}
+
+function* readBlob(
+  task: ScanTask,
+  check: Check,
+): Generator<Uint8Array, void, undefined> {
+  const { fd, offset, size } = task.blob;
+  const buffer = new Uint8Array(READ_SIZE);
+  let there = task.arrived === undefined ? size : 0;
+  for (let done = 0; done < size;) {
+    if (done >= there) there = waitForMore(task.arrived!, done);
+    const piece = buffer.subarray(0, Math.min(READ_SIZE, there - done));
+    if (preadFull(fd, piece, offset + done) !== piece.length) {
+      throw new FormatError("blob", `Blob ended early: expected ${size} bytes`);
+    }
+    check.update(piece);
+    done += piece.length;
+    yield piece;
+  }
+}
+
+/**
+ * Scans a layer: unpacks it where needed, checks both digests, hashes every file.
+ *
+ * @throws {DigestMismatchError} when the packed or unpacked bytes are not what was announced
+ * @throws {FormatError} for a tar that the splitter does not take
+ */
+export async function scanLayer(task: ScanTask): Promise<ScannedLayer> {
+  if (task.arrived !== undefined && task.blob.size > 0) waitForMore(task.arrived, 3);
+  const head = new Uint8Array(new ArrayBuffer(4096), 0, Math.min(4, task.blob.size));
+  preadFull(task.blob.fd, head, task.blob.offset);
+  const compression = sniffCompression(head);
+  const packed = new Check(task.digest, "blob");
+  const unpacked = new Check(task.diffId, "layer");
+  const recorder = new Recorder();
+  const splitter = new TarSplitter(recorder);
+  let size = 0;
+  for await (const piece of unpack(readBlob(task, packed), compression)) {
+    unpacked.update(piece);
+    splitter.push(piece);
+    if (compression !== "none") pwriteAll(task.spool, piece, size);
+    size += piece.length;
+  }
+  splitter.finish();
+  packed.finish();
+  unpacked.finish();
+  return {
+    tar: compression === "none" ? task.blob : { fd: task.spool, offset: 0, size },
+    entries: [...readTarEntries(recorder.chunks)],
+    places: recorder.places,
+  };
+}
