@@ -16,6 +16,19 @@ const BEGIN = /^-----BEGIN ([A-Z0-9 ]{1,64})-----[ \t\r]*$/gm;
 const MAX_BLOCKS = 1024;
 
 /**
+ * The block of a text that is nothing else.
+ *
+ * @throws {FormatError} when it is more, or less
+ */
+export function singlePemBlock(text: string): PemBlock {
+  const blocks = pemBlocks(text);
+  const [block] = blocks;
+  const bare = /^\s*-----BEGIN [^]*-----END [A-Z0-9 ]+-----\s*$/.test(text);
+  if (block !== undefined && blocks.length === 1 && bare) return block;
+  throw new FormatError("PEM", `expected one PEM block and nothing else, found ${blocks.length}`);
+}
+
+/**
  * The blocks of a PEM text, with what stands between them left out.
  *
  * @throws {FormatError} when one has no end or is no base64

@@ -1,0 +1,79 @@
+/** Checking simple signatures: OpenPGP over a payload that names the image (spec: trust 6). */
+import { ComposefsError, FormatError, PolicyError } from "../base/mod.ts";
+import { checkClaims, type CheckContext } from "./check_context.ts";
+import { parsePayload } from "./payload.ts";
+import type { SignedBy } from "./policy.ts";
+import type { SimpleSignature } from "./signature.ts";
+import type { Claims, SignatureVerdict } from "./verdict.ts";
+
+/** Checks one signature for one demand. */
+export async function checkSimpleSignature(
+  signature: SimpleSignature,
+  requirement: SignedBy,
+  context: CheckContext,
+): Promise<SignatureVerdict> {
+  const claims: Claims = {};
+  const outcome = (reason: string | undefined): SignatureVerdict => ({
+    kind: "gpg",
+    place: signature.place,
+    signer: claims.signer,
+    identity: claims.identity,
+    digest: claims.digest,
+    time: claims.time,
+    verified: claims.verified ?? false,
+    accepted: reason === undefined,
+    reason,
+  });
+  try {
+    await check(signature, requirement, { context, claims });
+    return outcome(undefined);
+  } catch (error) {
+    // Whatever is wrong with it is the reason why it does not count.
+    if (!(error instanceof ComposefsError)) throw error;
+    return outcome(error.message);
+  }
+}
+
+async function check(
+  signature: SimpleSignature,
+  requirement: SignedBy,
+  options: { context: CheckContext; claims: Claims },
+): Promise<void> {
+  const { context, claims } = options;
+  if (requirement.keyType !== "GPGKeys") {
+    throw new PolicyError(`Unimplemented "keyType" value "${requirement.keyType}"`);
+  }
+  const keyring = context.keys.keyring(requirement.keys);
+  if ((await keyring.fingerprints()).length === 0) {
+    throw new PolicyError("No public keys imported");
+  }
+  const { content, verdicts } = await keyring.verifyMessage(signature.bytes, { now: context.now });
+  const [verdict] = verdicts;
+  if (verdict === undefined || verdicts.length > 1) {
+    readUnverified(content, claims);
+    throw new PolicyError(`Unexpected GPG signature count ${verdicts.length}`);
+  }
+  claims.signer = verdict.fingerprint ?? verdict.keyId;
+  if (verdict.created !== undefined) claims.time = verdict.created;
+  if (verdict.status !== "good") {
+    readUnverified(content, claims);
+    throw new PolicyError(`Invalid GPG signature: ${verdict.lines.join("; ")}`);
+  }
+  claims.verified = true;
+  const payload = parsePayload(content, "simple");
+  claims.identity = payload.reference;
+  claims.digest = payload.digest;
+  checkClaims(payload, requirement.identity, context);
+}
+
+/** What a signature that does not hold claims, only to be shown. */
+function readUnverified(content: Uint8Array, claims: Claims): void {
+  try {
+    const { reference, digest } = parsePayload(content, "simple");
+    claims.identity = reference;
+    claims.digest = digest;
+  } catch (error) {
+    // Then there is nothing to be shown.
+    if (!(error instanceof FormatError)) throw error;
+  }
+}
