@@ -43,6 +43,7 @@ export const FLOORS: readonly (readonly string[])[] = [
   ["ffi"],
   [
     "lib/http",
+    "lib/registry",
     "lib/signature",
     "lib/trust",
     "lib/mount",

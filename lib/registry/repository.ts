@@ -1,0 +1,383 @@
+/** Reading a repository of a registry (spec: oci 6). */
+import { Digest, DigestMismatchError, FormatError, nodeHash } from "../base/mod.ts";
+import type { HttpAnswer, HttpClient } from "../http/mod.ts";
+import type { RegistryAuth } from "./auth.ts";
+import { BlobDownload, type BlobRef, type BlobSink } from "./blob.ts";
+import { RegistryError } from "./error.ts";
+import type { Access, RegistryHost } from "./host.ts";
+import {
+  isRecord,
+  parseIndexEntries,
+  parseJson,
+  parseRecord,
+  type RemoteDescriptor,
+} from "./json.ts";
+import { attachmentTag, type DockerReference } from "./reference.ts";
+
+/** Largest manifest or index, in bytes. */
+export const MAX_MANIFEST = 4 * 1024 * 1024;
+/** Most entries of an index, referrers or tags that are read. */
+const MAX_ENTRIES = 10_000;
+const MAX_PAGES = 100;
+
+const INDEX_TYPE = "application/vnd.oci.image.index.v1+json";
+const ACCEPT = [
+  INDEX_TYPE,
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+].join(", ");
+/** Statuses of registries that know nothing of referrers. */
+const NO_REFERRERS: readonly number[] = [400, 404, 405, 501];
+
+/** A manifest or index as the registry has it. */
+export interface RemoteManifest {
+  /** Its bytes. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Its media type: what it says itself, else what the registry says. */
+  readonly mediaType: string;
+  /** Digest of the bytes: the one asked for, or sha256. */
+  readonly digest: Digest;
+}
+
+/** What a registry says of a manifest without giving it. */
+export interface ManifestHead {
+  /** Media type. */
+  readonly mediaType: string;
+  /** Digest, when the registry says it. */
+  readonly digest: Digest | undefined;
+  /** Size in bytes, when the registry says it. */
+  readonly size: number | undefined;
+}
+
+/** How one thing is fetched. */
+export interface FetchOptions {
+  /** Gives it up when aborted. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Where a repository is, and how to get in. */
+export interface RepositoryPlace {
+  /** Name as the user typed it. */
+  readonly reference: DockerReference;
+  /** Name that is asked for, after mirrors and other locations. */
+  readonly physical: DockerReference;
+  /** The registry. */
+  readonly host: RegistryHost;
+  /** Its authentication. */
+  readonly auth: RegistryAuth;
+  /** A client without secrets, for layers that are elsewhere. */
+  readonly stranger: () => HttpClient;
+}
+
+/** A repository of a registry. */
+export class RemoteRepository {
+  readonly #place: RepositoryPlace;
+  readonly #manifests = new Map<string, RemoteManifest>();
+
+  /** Nothing is asked for yet. */
+  constructor(place: RepositoryPlace) {
+    this.#place = place;
+  }
+
+  /** Name as the user typed it. */
+  get reference(): DockerReference {
+    return this.#place.reference;
+  }
+
+  /** Name that is asked for, after mirrors and other locations. */
+  get physical(): DockerReference {
+    return this.#place.physical;
+  }
+
+  /**
+   * Where requests go, for the parts of this room that make others.
+   *
+   * @internal
+   */
+  get place(): RepositoryPlace {
+    return this.#place;
+  }
+
+  /**
+   * What a request for something in this repository needs.
+   *
+   * @param what what is asked for
+   * @param options.actions what the token must allow
+   * @internal
+   */
+  access(what: string, options: FetchOptions & { actions?: string } = {}): Access {
+    const { physical, auth } = this.#place;
+    return {
+      scopes: [`repository:${physical.path}:${options.actions ?? "pull"}`],
+      auth,
+      what: `${what} in ${physical.name}`,
+      signal: options.signal,
+    };
+  }
+
+  /** Path of something in this repository, below `/v2/`. */
+  path(rest: string): string {
+    return `${this.#place.physical.path}/${rest}`;
+  }
+
+  /**
+   * Fetches a manifest or index; its digest is verified. What was fetched before is kept.
+   *
+   * @param wanted tag or digest
+   * @throws {RegistryError} when it is not there
+   * @throws {DigestMismatchError} when it is another one than was asked for or announced
+   * @throws {FormatError} when it is too large
+   */
+  async manifest(wanted: Digest | string, options: FetchOptions = {}): Promise<RemoteManifest> {
+    const name = wanted.toString();
+    const known = this.#manifests.get(name);
+    if (known !== undefined) return known;
+    const answer = await this.#place.host.request(this.path(`manifests/${name}`), {
+      headers: { accept: ACCEPT },
+      maxSize: MAX_MANIFEST,
+      access: this.access(name, options),
+    });
+    const manifest = checkManifest(answer, typeof wanted === "string" ? undefined : wanted);
+    this.#manifests.set(name, manifest);
+    this.#manifests.set(manifest.digest.toString(), manifest);
+    return manifest;
+  }
+
+  /** What the registry says of a manifest; `undefined` when it does not have it. */
+  async manifestHead(
+    wanted: Digest | string,
+    options: FetchOptions = {},
+  ): Promise<ManifestHead | undefined> {
+    const { status, headers } = await this.#place.host.request(
+      this.path(`manifests/${wanted}`),
+      {
+        method: "HEAD",
+        headers: { accept: ACCEPT },
+        statuses: [200, 404],
+        access: this.access(wanted.toString(), options),
+      },
+    );
+    if (status === 404) return undefined;
+    const length = headers.get("content-length");
+    return {
+      mediaType: plainType(headers),
+      digest: announcedDigest(headers),
+      size: length !== null && /^\d{1,15}$/.test(length) ? Number(length) : undefined,
+    };
+  }
+
+  /**
+   * Fetches a blob, or its rest. Interruptions are survived; the size is checked, the content is
+   * not: that is for whoever has all of it.
+   *
+   * @param sink gets each byte once and in order
+   * @param options.start bytes that are there already
+   * @throws {RegistryError} when the blob is not to be had
+   * @throws {FormatError} when it has another size than announced
+   */
+  async blob(
+    blob: BlobRef,
+    sink: BlobSink,
+    options: FetchOptions & { start?: number } = {},
+  ): Promise<void> {
+    const { digest, size, urls } = blob;
+    const { start = 0, signal } = options;
+    if (start > size) throw new RangeError(`Blob ${digest} has ${size} bytes, not ${start}`);
+    if (start === size && size > 0) return;
+    const download = new BlobDownload(blob, sink, start);
+    const access = this.access(digest.toString(), options);
+    try {
+      await this.#place.host.run(this.path(`blobs/${digest}`), download, access);
+    } catch (error) {
+      const elsewhere = urls?.filter((url) => URL.canParse(url) && /^https?:/i.test(url)) ?? [];
+      const missing = error instanceof RegistryError && error.status === 404;
+      if (!missing || elsewhere.length === 0) throw error;
+      await this.#fromUrls(elsewhere, download, signal);
+    }
+  }
+
+  /** Fetches a layer that the registry must not hand out from where its maker has it. */
+  async #fromUrls(
+    urls: readonly string[],
+    download: BlobDownload,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    for (const [index, url] of urls.entries()) {
+      try {
+        return await this.#place.stranger().run(new URL(url), download, signal);
+      } catch (error) {
+        // The next place may have it.
+        if (index === urls.length - 1 || signal?.aborted) throw error;
+      }
+    }
+  }
+
+  /**
+   * Fetches and verifies a small blob.
+   *
+   * @param options.maxSize largest size in bytes
+   * @throws as {@linkcode RemoteRepository.blob}; {DigestMismatchError} when it is another one
+   */
+  async blobBytes(
+    blob: BlobRef,
+    options: FetchOptions & { maxSize?: number } = {},
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const { digest, size } = blob;
+    const { maxSize = MAX_MANIFEST } = options;
+    if (size > maxSize) {
+      throw new FormatError("blob", `Blob ${digest} has ${size} bytes, more than ${maxSize}`);
+    }
+    const bytes = new Uint8Array(size);
+    let at = 0;
+    const write = (piece: Uint8Array) => {
+      bytes.set(piece, at);
+      at += piece.length;
+    };
+    await this.blob(blob, { write }, options);
+    verify(bytes, digest, "blob");
+    return bytes;
+  }
+
+  /** Size of a blob in bytes; `undefined` when the registry does not have it. */
+  async blobSize(digest: Digest, options: FetchOptions = {}): Promise<number | undefined> {
+    const { status, headers } = await this.#place.host.request(this.path(`blobs/${digest}`), {
+      method: "HEAD",
+      statuses: [200, 404],
+      access: this.access(digest.toString(), options),
+    });
+    return status === 404 ? undefined : Number(headers.get("content-length") ?? 0);
+  }
+
+  /**
+   * What refers to a manifest, by the registry's own list or by the tag that stands in for it.
+   *
+   * @param options.artifactType leaves out what is said to be of another type
+   */
+  async referrers(
+    subject: Digest,
+    options: FetchOptions & { artifactType?: string } = {},
+  ): Promise<RemoteDescriptor[]> {
+    const { artifactType } = options;
+    const query = artifactType === undefined
+      ? ""
+      : `?artifactType=${encodeURIComponent(artifactType)}`;
+    const found: RemoteDescriptor[] = [];
+    let next: string | URL | undefined = this.path(`referrers/${subject}${query}`);
+    for (let pages = 0; next !== undefined && pages < MAX_PAGES; pages++) {
+      const answer: HttpAnswer = await this.#place.host.request(next, {
+        headers: { accept: INDEX_TYPE },
+        statuses: [200, ...NO_REFERRERS],
+        maxSize: MAX_MANIFEST,
+        access: this.access(`referrers of ${subject}`, options),
+      });
+      if (answer.status !== 200 || plainType(answer.headers) !== INDEX_TYPE) {
+        if (pages === 0) found.push(...await this.#taggedReferrers(subject, options));
+        break;
+      }
+      found.push(...parseIndexEntries(answer.bytes, MAX_ENTRIES));
+      if (found.length > MAX_ENTRIES) throw tooMany("referrers");
+      next = nextPage(answer);
+    }
+    if (artifactType === undefined) return found;
+    // An entry that does not say its type is known by its manifest only.
+    return found.filter((one) => one.artifactType === "" || one.artifactType === artifactType);
+  }
+
+  async #taggedReferrers(subject: Digest, options: FetchOptions): Promise<RemoteDescriptor[]> {
+    const { status, bytes } = await this.#place.host.request(
+      this.path(`manifests/${attachmentTag(subject)}`),
+      {
+        headers: { accept: INDEX_TYPE },
+        statuses: [200, 404],
+        maxSize: MAX_MANIFEST,
+        access: this.access(attachmentTag(subject), options),
+      },
+    );
+    return status === 404 ? [] : parseIndexEntries(bytes, MAX_ENTRIES);
+  }
+
+  /** The tags, in the registry's order. */
+  async tags(options: FetchOptions = {}): Promise<string[]> {
+    const tags: string[] = [];
+    let next: string | URL | undefined = this.path("tags/list?n=1000");
+    for (let pages = 0; next !== undefined && pages < MAX_PAGES; pages++) {
+      const answer: HttpAnswer = await this.#place.host.request(next, {
+        maxSize: MAX_MANIFEST,
+        access: this.access("the tags", options),
+      });
+      const list = parseRecord(answer.bytes, "list of tags")["tags"] ?? [];
+      if (!Array.isArray(list) || !list.every((tag) => typeof tag === "string")) {
+        throw new FormatError("list of tags", "list of tags: not a list of text");
+      }
+      tags.push(...list);
+      if (tags.length > MAX_ENTRIES * 10) throw tooMany("tags");
+      next = nextPage(answer);
+    }
+    return tags;
+  }
+}
+
+function tooMany(what: string): FormatError {
+  return new FormatError(what, `The registry lists too many ${what}`);
+}
+
+/** Where a list goes on; only the registry itself is asked. */
+function nextPage(answer: HttpAnswer): URL | undefined {
+  const link = /<([^<>]{1,4096})>\s*;[^,]*\brel="?next"?/i.exec(answer.headers.get("link") ?? "");
+  if (link === null || !URL.canParse(link[1]!, answer.url)) return undefined;
+  const next = new URL(link[1]!, answer.url);
+  return next.origin === answer.url.origin ? next : undefined;
+}
+
+function plainType(headers: Headers): string {
+  return (headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
+}
+
+function announcedDigest(headers: Headers): Digest | undefined {
+  const text = headers.get("docker-content-digest");
+  if (text === null) return undefined;
+  try {
+    return Digest.parse(text);
+  } catch (error) {
+    // A registry's word that nobody can read says nothing.
+    if (!(error instanceof FormatError)) throw error;
+    return undefined;
+  }
+}
+
+function checkManifest(answer: HttpAnswer, asked: Digest | undefined): RemoteManifest {
+  const { bytes, headers } = answer;
+  const announced = announcedDigest(headers);
+  if (announced !== undefined && isCheckable(announced)) verify(bytes, announced, "manifest");
+  if (asked !== undefined) verify(bytes, asked, "manifest");
+  const document = parseJson(new TextDecoder().decode(bytes));
+  const said = isRecord(document) ? document["mediaType"] : undefined;
+  return {
+    bytes,
+    mediaType: typeof said === "string" ? said : plainType(headers),
+    digest: asked ?? Digest.sha256(hashOf("sha256", bytes)),
+  };
+}
+
+function isCheckable({ algorithm }: Digest): boolean {
+  return algorithm === "sha256" || algorithm === "sha512";
+}
+
+/** Checks content against its digest. */
+export function verify(bytes: Uint8Array, digest: Digest, what: string): void {
+  const { algorithm, encoded } = digest;
+  if (algorithm !== "sha256" && algorithm !== "sha512") {
+    throw new FormatError("digest", `Cannot check content against ${digest}: unknown algorithm`);
+  }
+  const actual = hashOf(algorithm, bytes).toHex();
+  if (actual !== encoded) {
+    throw new DigestMismatchError(what, digest.toString(), `${algorithm}:${actual}`);
+  }
+}
+
+function hashOf(algorithm: "sha256" | "sha512", bytes: Uint8Array): Uint8Array {
+  const hash = nodeHash.stream(algorithm);
+  hash.update(bytes);
+  return hash.digest();
+}

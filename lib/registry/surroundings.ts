@@ -1,0 +1,59 @@
+/** What of the user and the machine decides about registries: variables, directories. */
+
+/** Where files of the user and the machine are looked for. */
+export interface Surroundings {
+  /** Value of an environment variable; `undefined` when it is not set or empty. */
+  variable(name: string): string | undefined;
+  /** Number of the user. */
+  readonly uid: number;
+  /** What stands before absolute paths of the machine, such as `/etc`; empty for the real ones. */
+  readonly root: string;
+}
+
+/** Those of the process. */
+export function defaultSurroundings(): Surroundings {
+  return {
+    variable: (name) => Deno.env.get(name) || undefined,
+    uid: Deno.uid() ?? 0,
+    root: "",
+  };
+}
+
+/** The user's home; `undefined` when there is none. */
+export function homeOf(surroundings: Surroundings): string | undefined {
+  return surroundings.variable("HOME");
+}
+
+/** Where the user's programs have their configuration; `undefined` when there is no home. */
+export function configHomeOf(surroundings: Surroundings): string | undefined {
+  const home = homeOf(surroundings);
+  return surroundings.variable("XDG_CONFIG_HOME") ??
+    (home === undefined ? undefined : `${home}/.config`);
+}
+
+/** Reads a text file; `undefined` when it is not there. */
+export function readOptional(path: string): string | undefined {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    // What is not there says nothing, as documented.
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/** Names of the files in a directory, sorted by bytes; none when it is not there. */
+export function listOptional(dir: string): string[] {
+  try {
+    const names = [...Deno.readDirSync(dir)].filter((one) => !one.isDirectory);
+    return names.map((one) => one.name).sort((a, b) => a < b ? -1 : a > b ? 1 : 0);
+  } catch (error) {
+    // As above.
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return [];
+    }
+    throw error;
+  }
+}
