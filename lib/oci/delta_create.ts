@@ -1,31 +1,17 @@
 /** Making a delta between two images (spec: oci 7.6). */
-import {
-  Digest,
-  FormatError,
-  type ObjectId,
-  Pool,
-  type ProgressSink,
-  withContext,
-} from "../base/mod.ts";
-import { type Fd, preadFull, pwriteAll } from "../../ffi/mod.ts";
+import { Digest, FormatError, Pool, type ProgressSink, withContext } from "../base/mod.ts";
+import { type Fd, pwriteAll } from "../../ffi/mod.ts";
 import {
   ContentIndex,
   type ContentIndexParts,
   DELTA_TYPE,
   divideLayer,
   type LayerPart,
-  listContents,
   type NewFile,
-  Pairer,
-  type SourceTableMemory,
   TAR_DIFF_TYPE,
   type TargetCompat,
-  treeSources,
 } from "../delta/mod.ts";
 import type { Repository } from "../repository/mod.ts";
-import type { TarEntry } from "../tar/mod.ts";
-import { type DeltaBlob, deltaManifest, EMPTY_CONFIG, sha256 } from "./delta_manifest.ts";
-import { shareContents, type SharedContentsMemory } from "./delta_contents.ts";
 import {
   type DeltaImage,
   type DeltaLayer,
@@ -33,14 +19,18 @@ import {
   scratchDirectory,
 } from "./delta_image.ts";
 import type { CheckDiffTask, DiffTask, IndexTask, PackDiffTask, PackedDiff } from "./delta_make.ts";
+import { firstOf, mapLanes, type OldView, readOldView } from "./delta_old_view.ts";
+import {
+  type DeltaCreateResult,
+  type MadeBlob,
+  originalType,
+  publishDelta,
+} from "./delta_publish.ts";
 import type { ScannedLayer, ScanTask, Stretch } from "./delta_scan.ts";
 import { type ImageDestination, openScratch } from "./destination.ts";
 import type { Descriptor, Platform } from "./documents.ts";
-import { LayerTreeBuilder } from "./layer_tree.ts";
-import { type Compression, tarCompression } from "./media_types.ts";
 import { openDestination } from "./open_destination.ts";
 import type { SourceOptions } from "./open_source.ts";
-import { sniffCompression } from "./unpack.ts";
 
 /** How a delta is made. */
 export interface DeltaCreateOptions {
@@ -62,40 +52,6 @@ export interface DeltaCreateOptions {
   signal?: AbortSignal;
   /** Told how far it is, per layer. */
   progress?: ProgressSink;
-}
-
-/** A layer of the new image that the old one does not have. */
-export interface CreatedLayer {
-  /** Digest of its tar. */
-  readonly diffId: Digest;
-  /** Digest of the packed layer in the new image. */
-  readonly layer: Digest;
-  /** Its size in bytes. */
-  readonly layerSize: number;
-  /** Blob of the delta. */
-  readonly blob: Digest;
-  /** Media type of that: a tar-diff, or a layer as it is. */
-  readonly mediaType: string;
-  /** Its size in bytes. */
-  readonly size: number;
-}
-
-/** What making a delta came to. */
-export interface DeltaCreateResult {
-  /** Digest of the delta's manifest. */
-  readonly manifestDigest: Digest;
-  /** Manifest digest of the new image. */
-  readonly target: Digest;
-  /** Manifest digest of the old image. */
-  readonly source: Digest;
-  /** The layers that are in the delta. */
-  readonly layers: readonly CreatedLayer[];
-  /** Number of layers that the images share. */
-  readonly reused: number;
-  /** Bytes of all blobs. */
-  readonly size: number;
-  /** Bytes of the layers that they stand for, as the new image has them. */
-  readonly layerSize: number;
 }
 
 /**
@@ -152,15 +108,6 @@ interface Creating {
   readonly destination: ImageDestination;
 }
 
-/** The old image as the workers know it. */
-interface OldView {
-  readonly pairer: Pairer;
-  readonly contents: SharedContentsMemory;
-  readonly sizes: readonly number[];
-  readonly sources: SourceTableMemory;
-  readonly places: ReadonlyMap<ObjectId, Stretch>;
-}
-
 /** A layer that goes into the delta. */
 interface ChangedLayer {
   readonly diffId: Digest;
@@ -170,23 +117,7 @@ interface ChangedLayer {
   readonly files: readonly NewFile[];
 }
 
-/** A blob of the delta before it is in its place. */
-interface MadeBlob {
-  readonly from: Stretch;
-  readonly digest: Digest;
-  readonly mediaType: string;
-}
-
-/** Layers scanned at a time, besides those that wait for a worker. */
-const LANES = 8;
 const PIECE = 2 ** 20;
-/** Media types of a tar layer by how it is packed. */
-const LAYER_TYPES: Readonly<Record<Compression, string>> = {
-  none: "application/vnd.oci.image.layer.v1.tar",
-  gzip: "application/vnd.oci.image.layer.v1.tar+gzip",
-  zstd: "application/vnd.oci.image.layer.v1.tar+zstd",
-};
-
 /** One delta in the making. */
 class Creation {
   readonly #old: DeltaImage;
@@ -218,11 +149,22 @@ class Creation {
     const known = new Set(this.#old.config.diffIds.map(String));
     const numbers = firstOf(this.#fresh.config.diffIds)
       .filter((number) => !known.has(this.#fresh.config.diffIds[number]!.toString()));
-    const view = await this.#oldView(numbers.length === 0);
+    const view = await readOldView(numbers.length === 0 ? [] : this.#old.config.diffIds, {
+      compat: this.#options.compat ?? "any",
+      scan: async (number) => (await this.#scan(this.#old, number)).scanned,
+    });
     const changed = await mapLanes(numbers, (number) => this.#changed(number, view));
     const index = await this.#index(view, changed);
     const made = await this.#diff(changed, view, index);
-    return await this.#publish(changed, made, known);
+    return await publishDelta({
+      old: this.#old,
+      fresh: this.#fresh,
+      destination: this.#destination,
+    }, {
+      made,
+      artifactType: this.#options.artifactType ?? DELTA_TYPE,
+      signal: this.#options.signal,
+    });
   }
 
   /** A temporary file that lives as long as the work. */
@@ -242,35 +184,6 @@ class Creation {
     } catch (cause) {
       throw withContext(`Reading layer ${diffId}`, cause);
     }
-  }
-
-  /** Merges the old image's layers and lists what its files hold. */
-  async #oldView(unneeded: boolean): Promise<OldView> {
-    const { diffIds } = this.#old.config;
-    const numbers = unneeded ? [] : firstOf(diffIds);
-    const scans = await mapLanes(numbers, (number) => this.#scan(this.#old, number));
-    const places = new Map<ObjectId, Stretch>();
-    const entries = new Map<string, readonly TarEntry[]>();
-    for (const [i, { scanned }] of scans.entries()) {
-      entries.set(diffIds[numbers[i]!]!.toString(), scanned.entries);
-      const { fd, offset } = scanned.tar;
-      for (const place of scanned.places) {
-        const { id, size } = place;
-        if (!places.has(id)) places.set(id, { fd, offset: offset + place.offset, size });
-      }
-    }
-    const builder = new LayerTreeBuilder();
-    for (const diffId of unneeded ? [] : diffIds) {
-      builder.applyLayer(entries.get(diffId.toString())!, diffId.toString());
-    }
-    const contents = listContents(builder.tree, { compat: this.#options.compat ?? "any" });
-    return {
-      pairer: new Pairer(contents),
-      contents: shareContents(contents, ({ id }) => places.get(id)!),
-      sizes: contents.map(({ size }) => size),
-      sources: treeSources(builder.tree),
-      places,
-    };
   }
 
   /** Scans a layer of the new image and finds where its files come from. */
@@ -361,123 +274,16 @@ class Creation {
     if (blob.original && blob.blob.size <= packed.size) {
       this.#progress({ type: "done", id, transferred: blob.blob.size });
       const mediaType = originalType(descriptor.mediaType, blob.blob);
-      return { from: blob.blob, digest: descriptor.digest, mediaType };
+      return { diffId, layer: descriptor, from: blob.blob, digest: descriptor.digest, mediaType };
     }
     const diff = { fd: output.number, offset: 0, size: packed.size };
     const { sources, places } = view;
     const check: CheckDiffTask = { diff, sources, places, diffId: id };
     await this.#pool.run("check-diff", check);
     this.#progress({ type: "done", id, transferred: packed.size });
-    return { from: diff, digest: Digest.parse(packed.digest), mediaType: TAR_DIFF_TYPE };
+    const digest = Digest.parse(packed.digest);
+    return { diffId, layer: descriptor, from: diff, digest, mediaType: TAR_DIFF_TYPE };
   }
-
-  async #publish(
-    changed: readonly ChangedLayer[],
-    made: readonly MadeBlob[],
-    known: ReadonlySet<string>,
-  ): Promise<DeltaCreateResult> {
-    const destination = this.#destination;
-    const { config, manifest, descriptor, manifestBytes, configBytes } = this.#fresh;
-    await destination.document(manifestBytes, descriptor.digest);
-    await destination.document(configBytes, manifest.config.digest);
-    const blobs = new Map<string, MadeBlob>();
-    for (const [i, { diffId }] of changed.entries()) {
-      const blob = made[i]!;
-      blobs.set(diffId.toString(), blob);
-      await this.#store(blob);
-    }
-    await destination.document(EMPTY_CONFIG, sha256(EMPTY_CONFIG));
-    const layers = new Map<string, DeltaBlob>();
-    const reused = new Map<string, { digest: Digest; diffId: Digest }>();
-    for (const [i, diffId] of config.diffIds.entries()) {
-      const { digest } = manifest.layers[i]!;
-      if (known.has(diffId.toString())) {
-        reused.set(digest.toString(), { digest, diffId });
-        continue;
-      }
-      const { from, digest: blob, mediaType } = blobs.get(diffId.toString())!;
-      layers.set(digest.toString(), { mediaType, digest: blob, size: from.size, to: digest });
-    }
-    const artifact = deltaManifest({
-      artifactType: this.#options.artifactType ?? DELTA_TYPE,
-      source: this.#old.descriptor.digest,
-      sourceConfig: this.#old.manifest.config.digest,
-      target: descriptor,
-      config: manifest.config,
-      layers: [...layers.values()],
-      reused: [...reused.values()],
-    });
-    this.#options.signal?.throwIfAborted();
-    await destination.finish(artifact);
-    const created = changed.map((layer, i): CreatedLayer => ({
-      diffId: layer.diffId,
-      layer: layer.descriptor.digest,
-      layerSize: layer.descriptor.size,
-      blob: made[i]!.digest,
-      mediaType: made[i]!.mediaType,
-      size: made[i]!.from.size,
-    }));
-    return {
-      manifestDigest: artifact.descriptor.digest,
-      target: descriptor.digest,
-      source: this.#old.descriptor.digest,
-      layers: created,
-      reused: reused.size,
-      size: created.reduce((sum, { size }) => sum + size, 0),
-      layerSize: created.reduce((sum, { layerSize }) => sum + layerSize, 0),
-    };
-  }
-
-  /** Puts a blob into the destination, unless it is there. */
-  async #store({ from, digest }: MadeBlob): Promise<void> {
-    const known = { digest, size: from.size };
-    if (await this.#destination.has(known)) return;
-    using slot = this.#destination.reserve(known);
-    const piece = new Uint8Array(PIECE);
-    for (let done = 0; done < from.size;) {
-      const wanted = Math.min(PIECE, from.size - done);
-      const got = preadFull(from.fd, piece.subarray(0, wanted), from.offset + done);
-      if (got !== wanted) throw new FormatError("blob", "A file changed while it was read");
-      pwriteAll(slot.fd, piece.subarray(0, got), slot.offset + done);
-      done += got;
-    }
-    await this.#destination.commit(slot, known);
-  }
-}
-
-/** Positions of the digests that did not come before. */
-function firstOf(digests: readonly Digest[]): number[] {
-  const seen = new Set<string>();
-  const numbers: number[] = [];
-  for (const [i, digest] of digests.entries()) {
-    const key = digest.toString();
-    if (!seen.has(key)) numbers.push(i);
-    seen.add(key);
-  }
-  return numbers;
-}
-
-/** Does something for all items, a few at a time; results in order. */
-async function mapLanes<T, R>(
-  items: readonly T[],
-  work: (item: T) => Promise<R>,
-): Promise<R[]> {
-  const results: R[] = [];
-  const failures: unknown[] = [];
-  let next = 0;
-  const lane = async () => {
-    while (next < items.length && failures.length === 0) {
-      const i = next++;
-      try {
-        results[i] = await work(items[i]!);
-      } catch (error) {
-        failures.push(error); // thrown when the others have come to their end
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: LANES }, lane));
-  if (failures.length > 0) throw failures[0];
-  return results;
 }
 
 /** Gathers pieces, which may be tiny, and appends them. */
@@ -496,13 +302,4 @@ function appendPieces(file: Fd, pieces: readonly Uint8Array[], at: number): numb
   }
   flush();
   return at;
-}
-
-/** Media type of a layer that goes as it is: appliers go by it, so it has to be true. */
-function originalType(announced: string, blob: Stretch): string {
-  const head = new Uint8Array(4096).subarray(0, Math.min(4, blob.size));
-  preadFull(blob.fd, head, blob.offset);
-  const actual = sniffCompression(head);
-  const isOci = announced.startsWith("application/vnd.oci.");
-  return isOci && tarCompression(announced) === actual ? announced : LAYER_TYPES[actual];
 }

@@ -58,6 +58,7 @@ export type {
   RangeSink,
   SelectedManifest,
 } from "./source.ts";
+export type { DeltaMode } from "./delta_pull.ts";
 export { pullImage, type PullOptions, type PullResult } from "./pull.ts";
 export { pushImage, type PushOptions, type PushResult, type PushStats } from "./push.ts";
 export type { Compression } from "./media_types.ts";
@@ -71,9 +72,5 @@ export {
   type Transport,
 } from "./reference.ts";
 export { listTags, resolveTag, type Tag, tagImage, tagRef, untagImage } from "./tags.ts";
-export {
-  createDelta,
-  type CreatedLayer,
-  type DeltaCreateOptions,
-  type DeltaCreateResult,
-} from "./delta_create.ts";
+export { createDelta, type DeltaCreateOptions } from "./delta_create.ts";
+export type { CreatedLayer, DeltaCreateResult } from "./delta_publish.ts";
