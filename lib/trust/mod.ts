@@ -66,3 +66,21 @@ export {
   type SimpleSignature,
 } from "./signature.ts";
 export type { PolicyVerdict, RequirementVerdict, SignatureVerdict } from "./verdict.ts";
+export {
+  type AttachedEntry,
+  type AttachedManifest,
+  type AttachmentSource,
+  findAttachments,
+  signatureTag,
+} from "./attachments.ts";
+export {
+  findPolicy,
+  type LoadedPolicy,
+  noPolicy,
+  type PolicyChoice,
+  processPlaces,
+  type TrustPlaces,
+} from "./files.ts";
+export { findInDirectory, findLookaside, type LookasideQuery } from "./lookaside.ts";
+export { type RegistriesChoice, RegistriesD, type SignatureStorage } from "./registries_d.ts";
+export { registryAttachments } from "./registry_attachments.ts";

@@ -34,9 +34,8 @@ const OTHER_WORDS: Readonly<Record<string, RegExp>> = {
   "req-type-number": /^string expected, got number$/,
   "req-signedby-keydata-bad64": /^illegal base64 data$/,
   "req-ident-exactref-notag": /^dockerReference "busybox" contains neither a tag nor digest$/,
-  "req-ident-exactref-bad":
-    /^Invalid format of dockerReference "UPPER:1": invalid reference format: repository name must be lowercase$/,
-  "req-ident-exactrepo-empty": /^Invalid format of dockerRepository "": invalid reference format$/,
+  "req-ident-exactref-bad": /^Invalid format of dockerReference "UPPER:1": .* lower-case names$/,
+  "req-ident-exactrepo-empty": /^Invalid format of dockerRepository "": /,
   "req-sig-nokey": /^exactly one of keyPath, keyPaths, keyData, keyDatas, fulcio, and pki must/,
   "req-sig-two": /^exactly one of keyPath, keyPaths, keyData, keyDatas, fulcio, and pki must/,
   "req-sig-keypaths-empty": /^"keyPaths" contains no entries$/,
