@@ -24,12 +24,18 @@ export {
   type PartLocation,
 } from "./annotations.ts";
 export { type Chunk, Chunker } from "./chunker.ts";
+export {
+  ContentIndex,
+  ContentIndexBuilder,
+  type IndexedContent,
+  SMALL_MAX,
+} from "./content_index.ts";
 export { type Footer, FOOTER_SIZE, formatFooter, parseFooter, skippableFrame } from "./footer.ts";
 export { joinTarSplit, lossyText } from "./join.ts";
 export type { JsonString } from "./json.ts";
 export { ANNOTATION, DIGEST_SIZE, LIMITS, SKIPPABLE_HEADER } from "./layout.ts";
 export { type FetchPlan, type KnownContent, type KnownContents, PIECE, planFetch } from "./plan.ts";
 export { type BlobRange, type MergeOptions, mergeRanges, rangeBytes } from "./ranges.ts";
-export { rebuildTar, unpackChunk, unpackPart, unpackWhole } from "./rebuild.ts";
+export { ChunkUnpacker, rebuildTar, unpackPart, unpackWhole } from "./rebuild.ts";
 export { FILE_LINE, SEGMENT_LINE, type TarSplitLine, tarSplitLines } from "./tar_split.ts";
 export { parseToc, type Toc } from "./toc.ts";

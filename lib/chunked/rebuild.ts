@@ -1,4 +1,10 @@
-import { FormatError, type ZstdCodec, zstdFrame, zstdPieces } from "../base/mod.ts";
+import {
+  FormatError,
+  type ZstdCodec,
+  type ZstdDecompressor,
+  zstdFrame,
+  zstdPieces,
+} from "../base/mod.ts";
 import type { PartLocation } from "./annotations.ts";
 import { FILE_LINE, type TarSplitLine } from "./tar_split.ts";
 
@@ -51,20 +57,42 @@ export function* unpackPart(
   }
 }
 
-/**
- * Like {@linkcode unpackPart}, for a chunk: its bytes are exactly one frame (spec: zstd-chunked 6
- * step 6).
- */
-export function* unpackChunk(
-  codec: ZstdCodec,
-  compressed: Uint8Array,
-  options: { size: number },
-): Generator<Uint8Array, void, undefined> {
-  const frame = zstdFrame(compressed);
-  if (frame.skippable || frame.length !== compressed.length) {
-    throw new FormatError("zstd:chunked", "Chunk is not one frame");
+/** Unpacks chunks, with one decompressor for all of them. */
+export class ChunkUnpacker implements Disposable {
+  readonly #decompressor: ZstdDecompressor;
+
+  /** Opens the decompressor. */
+  constructor(codec: ZstdCodec) {
+    this.#decompressor = codec.decompressor();
   }
-  yield* unpackPart(codec, compressed, { size: options.size, what: "Chunk" });
+
+  /**
+   * Unpacks a chunk, whose bytes are exactly one frame (spec: zstd-chunked 6 step 6).
+   *
+   * @param size bytes it must have
+   * @returns pieces of at most 1 MiB that are valid until the next one is asked for
+   * @throws {FormatError} while iterating; the unpacker must not be used again then
+   */
+  *unpack(compressed: Uint8Array, size: number): Generator<Uint8Array, void, undefined> {
+    const frame = zstdFrame(compressed);
+    if (frame.skippable || frame.length !== compressed.length) {
+      throw new FormatError("zstd:chunked", "Chunk is not one frame");
+    }
+    let total = 0;
+    for (const piece of this.#decompressor.frame(compressed)) {
+      total += piece.length;
+      if (total > size) break;
+      yield piece;
+    }
+    if (total !== size) {
+      throw new FormatError("zstd:chunked", `Chunk does not have ${size} bytes`);
+    }
+  }
+
+  /** Gives the decompressor back. */
+  [Symbol.dispose](): void {
+    this.#decompressor[Symbol.dispose]();
+  }
 }
 
 /** A whole part in memory, whose size is small enough for that. */

@@ -7,6 +7,7 @@ import {
   type Chunk,
   chunkedSupport,
   Chunker,
+  ChunkUnpacker,
   DIGEST_SIZE,
   type FetchPlan,
   formatFooter,
@@ -18,7 +19,6 @@ import {
   rangeBytes,
   rebuildTar,
   type Toc,
-  unpackChunk,
 } from "../../lib/chunked/mod.ts";
 import { blobs, expected, FIXTURES, NEW, OLD, openFixture, openLayer, sha256 } from "./_chunked.ts";
 
@@ -34,6 +34,7 @@ function* contentBytes(
   content: number,
   blob: Uint8Array,
 ): Generator<Uint8Array> {
+  using unpacker = new ChunkUnpacker(nodeZstd);
   for (let i = plan.firstPiece[content]!; i < plan.firstPiece[content + 1]!; i++) {
     const size = plan.sizes[i]!;
     if (plan.kinds[i] === PIECE.zeros) yield new Uint8Array(size);
@@ -42,7 +43,7 @@ function* contentBytes(
       assert.ok(
         plan.ranges.some((range) => start >= range.start && start + plan.lengths[i]! <= range.end),
       );
-      yield* unpackChunk(nodeZstd, blob.subarray(start, start + plan.lengths[i]!), { size });
+      yield* unpacker.unpack(blob.subarray(start, start + plan.lengths[i]!), size);
     }
   }
 }

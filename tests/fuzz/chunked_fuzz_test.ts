@@ -3,6 +3,7 @@ import { zstdDecompressSync } from "node:zlib";
 import { ComposefsError, FormatError, nodeZstd } from "../../lib/base/mod.ts";
 import {
   chunkedSupport,
+  ChunkUnpacker,
   joinTarSplit,
   parseFooter,
   parseToc,
@@ -12,7 +13,6 @@ import {
   SKIPPABLE_HEADER,
   tarSplitLines,
   type Toc,
-  unpackChunk,
 } from "../../lib/chunked/mod.ts";
 import { expected, FIXTURES, NEW, OLD, openFixture } from "../chunked/_chunked.ts";
 import { mutate, Rng, seed } from "./_mutate.ts";
@@ -139,7 +139,8 @@ Deno.test(`Mutated annotations, footers and chunks are read or refused (SEED=${s
     const chunk = rng.below(toc.chunkSizes.length);
     const frame = mutate(blob.subarray(toc.chunkStarts[chunk], toc.chunkEnds[chunk]), rng);
     let size = 0;
-    for (const piece of unpackChunk(nodeZstd, frame, { size: toc.chunkSizes[chunk]! })) {
+    using unpacker = new ChunkUnpacker(nodeZstd);
+    for (const piece of unpacker.unpack(frame, toc.chunkSizes[chunk]!)) {
       size += piece.length;
     }
     assert.equal(size, toc.chunkSizes[chunk]);
