@@ -15,13 +15,15 @@ export interface RequestOptions {
   readonly body?: Uint8Array<ArrayBuffer> | string;
   /** Largest body of the answer in bytes. @default 65536 */
   readonly maxSize?: number;
+  /** Statuses that are answers, others being errors. @default all but passing troubles */
+  readonly statuses?: readonly number[];
   /** Whether to try only once: what is asked for may happen twice otherwise. @default false */
   readonly once?: boolean;
   /** Gives it up when aborted. */
   readonly signal?: AbortSignal;
 }
 
-/** Takes any answer that is no passing trouble. */
+/** Takes one answer. */
 export class AnswerExchange implements Exchange {
   readonly received = 0;
   readonly worthResuming = false;
@@ -50,7 +52,7 @@ export class AnswerExchange implements Exchange {
 
   /** Whether the answer is one. */
   accepts(status: number): boolean {
-    return !isPassing(status);
+    return this.#options.statuses?.includes(status) ?? !isPassing(status);
   }
 
   /** Takes the answer. */

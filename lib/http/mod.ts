@@ -13,7 +13,7 @@
  *
  * @module
  */
-export type { RequestOptions } from "./answer.ts";
+export { AnswerExchange, type RequestOptions } from "./answer.ts";
 export type { BodyReceiver, BodySink } from "./body.ts";
 export {
   DEFAULT_REQUESTS,
