@@ -1,6 +1,6 @@
 /** File metadata: statx(2), statfs(2), access checks. */
 import { check, errno, ErrnoError, errnoNumber } from "./errno.ts";
-import { type DirArg, dirNumber, type Fd } from "./fd.ts";
+import { type DirArg, dirNumber, type Fd, fdNumber } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressable, addressOf, cPath, type PathArg } from "./memory.ts";
 import { AT } from "./open.ts";
@@ -264,8 +264,8 @@ export interface FileSystemStat {
 }
 
 /** The file system that an open file is on. */
-export function fstatfs(fd: Fd): FileSystemStat {
-  check(libc().fstatfs(fd.number, addressOf(statfsBuffer)), "fstatfs");
+export function fstatfs(fd: Fd | number): FileSystemStat {
+  check(libc().fstatfs(fdNumber(fd), addressOf(statfsBuffer)), "fstatfs");
   const flags = Number(statfsView.getBigUint64(STATFS.flags[0], true) & 0xffffn);
   return {
     type: Number(statfsView.getBigUint64(STATFS.type[0], true)),

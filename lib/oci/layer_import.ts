@@ -206,19 +206,21 @@ export async function importLayer(
 }
 
 /** The packed bytes, hashed as they are read; all pieces come in one buffer. */
-class PackedReader {
+export class PackedReader {
   /** Files that are stored already, for progress events. */
   objects = 0;
   readonly #blob: BlobTask;
   readonly #packed: Check;
   readonly #context: TaskContext;
 
-  constructor(task: LayerTask, options: { packed: Check; context: TaskContext }) {
+  /** Reads the blob of a task; tells `context` how far it is. */
+  constructor(task: { readonly blob: BlobTask }, options: { packed: Check; context: TaskContext }) {
     this.#blob = task.blob;
     this.#packed = options.packed;
     this.#context = options.context;
   }
 
+  /** The pieces, each valid until the next one is asked for. */
   *pieces(): Generator<Uint8Array, void, undefined> {
     const { fd, offset, size, arrived } = this.#blob;
     const buffer = new Uint8Array(READ_SIZE);

@@ -53,12 +53,6 @@ export function isImageConfigType(mediaType: string): boolean {
 /** Annotation of an index entry that holds its tag. */
 export const REF_NAME_ANNOTATION = "org.opencontainers.image.ref.name";
 
-/** Artifact types of oci-delta images, which have to be applied rather than stored. */
-export const DELTA_ARTIFACT_TYPES: readonly string[] = [
-  "application/vnd.redhat.oci-delta.v1",
-  "application/vnd.io.github.containers.oci-delta.v1",
-];
-
 /** Named reference of a config stream: image in format 2. */
 export const IMAGE_REF_V2 = "composefs.image";
 /** Named reference of a config stream: image in format 0 or 1. */

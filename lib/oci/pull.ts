@@ -1,16 +1,18 @@
 /** Pulling images into a repository (spec: oci 1.4, 2.5). */
-import {
-  type Digest,
-  type ObjectId,
-  type ProgressSink,
-  UnsupportedError,
-  withContext,
-} from "../base/mod.ts";
+import { type Digest, type ObjectId, type ProgressSink, withContext } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
+import type { PublicKey } from "../signature/mod.ts";
+import { isDelta } from "./delta_artifact.ts";
+import {
+  type DeltaImage,
+  type DeltaMode,
+  type DeltaOptions,
+  discoverDelta,
+  openDelta,
+} from "./delta_pull.ts";
 import type { Platform } from "./documents.ts";
 import { importImage, type PullStats } from "./image_import.ts";
 import { wholeBlobs } from "./layer_supply.ts";
-import { DELTA_ARTIFACT_TYPES } from "./media_types.ts";
 import { openSource, type SourceOptions } from "./open_source.ts";
 import { nativePlatform } from "./platform.ts";
 import type { ImageSource, SelectedManifest } from "./source.ts";
@@ -29,6 +31,18 @@ export interface PullOptions {
    * be, which replaces damaged ones. @default false
    */
   repair?: boolean;
+  /**
+   * Whether layers are made from a delta between an image that is there and this one: `auto` uses
+   * the one with which least has to be fetched, if it helps, and takes whole layers when it fails;
+   * `require` does nothing without one. A reference to a delta is applied in any case.
+   *
+   * @default {"auto"}
+   */
+  delta?: DeltaMode;
+  /** Key that must have made one of the signatures in the delta. @default none */
+  verifyKey?: PublicKey;
+  /** Most bytes of one layer that a delta makes. @default 64 GiB */
+  layerLimit?: number;
   /**
    * Decides whether the image may be pulled; called when its manifest is read and verified, before
    * config and layers. Throws when it may not.
@@ -80,7 +94,7 @@ export async function pullImage(
   const sourceOptions: SourceOptions = { signal, repository };
   await using source = await openSource(reference, sourceOptions);
   try {
-    return await pullFrom(repository, source, { ...options, tag, reference });
+    return await pullFrom(repository, source, { ...options, tag });
   } catch (cause) {
     signal?.throwIfAborted();
     throw withContext(`Unable to pull container image ${reference}`, cause);
@@ -90,19 +104,19 @@ export async function pullImage(
 async function pullFrom(
   repository: Repository,
   source: ImageSource,
-  options: PullOptions & { tag: string; reference: string },
+  options: PullOptions & { tag: string },
 ): Promise<PullResult> {
-  const { tag, reference, platform = nativePlatform(), jobs, repair, signal, progress } = options;
+  const { tag, platform = nativePlatform(), jobs, repair, signal, progress } = options;
   const selected = await source.resolve({ platform });
-  const { manifest, descriptor, original } = selected;
+  const { manifest, original } = selected;
   await options.admit?.(selected, source);
-  if (DELTA_ARTIFACT_TYPES.includes(manifest.artifactType ?? "")) {
-    throw new UnsupportedError(`${reference} is a delta artifact; it cannot be applied yet`);
-  }
-  const configBytes = await source.document(manifest.config, "image config");
-  const imported = await importImage(repository, { selected, configBytes }, {
+  const whole = wholeBlobs(source);
+  const { documents, supply } = isDelta(manifest)
+    ? await openDelta(repository, source, { ...options, whole, selected })
+    : await openImage(repository, source, { ...options, whole, selected });
+  const imported = await importImage(repository, documents, {
     tag,
-    supply: wholeBlobs(source),
+    supply,
     remote: source.remote,
     jobs,
     repair,
@@ -110,10 +124,23 @@ async function pullFrom(
     progress,
   });
   return {
-    manifestDigest: descriptor.digest,
+    manifestDigest: documents.selected.descriptor.digest,
     ...(original === undefined ? {} : { sourceDigest: original.descriptor.digest }),
-    configDigest: manifest.config.digest,
+    configDigest: documents.selected.manifest.config.digest,
     tag,
     ...imported,
   };
+}
+
+/** The documents of an image, and a delta's layers where there is a good one. */
+async function openImage(
+  repository: Repository,
+  source: ImageSource,
+  options: DeltaOptions & { selected: SelectedManifest },
+): Promise<DeltaImage> {
+  const { selected, whole } = options;
+  const configBytes = await source.document(selected.manifest.config, "image config");
+  const documents = { selected, configBytes };
+  const supply = await discoverDelta(repository, source, { ...options, documents });
+  return { documents, supply: supply ?? whole };
 }

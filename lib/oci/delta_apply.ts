@@ -1,0 +1,115 @@
+/** Making a layer from a tar-diff and the old image's files; runs in a worker (spec: oci 7.4). */
+import { type ObjectId, objectPath, type TaskContext, UnsupportedError } from "../base/mod.ts";
+import { type Fd, fstatfs, O, openAt, preadFull } from "../../ffi/mod.ts";
+import {
+  applyTarDiff,
+  type SourceFile,
+  SourceTable,
+  type SourceTableMemory,
+  TableSource,
+} from "../delta/mod.ts";
+import {
+  type BlobTask,
+  Check,
+  type ImportedLayer,
+  importUnpacked,
+  type LayerTarget,
+  PackedReader,
+} from "./layer_import.ts";
+import { unpack } from "./unpack.ts";
+
+/** A layer to make from a tar-diff, as sent to a worker. */
+export interface DeltaTask extends LayerTarget {
+  /** The tar-diff. */
+  readonly blob: BlobTask;
+  /** Its digest. */
+  readonly digest: string;
+  /** Files of the old image. */
+  readonly files: SourceTableMemory;
+  /** Most bytes that the layer may have. */
+  readonly limit: number;
+}
+
+/** Bytes of a layer between two looks at the free space. */
+const LOOK_STEP = 16 * 1024 * 1024;
+/** Free space that others are left, in bytes. */
+const RESERVE = 16 * 1024 * 1024;
+
+/** Opens objects one after the other; only the last one stays open. */
+class ObjectFiles implements Disposable {
+  readonly #dir: number;
+  #fd: Fd | undefined;
+  #id: ObjectId | undefined;
+
+  constructor(dir: number) {
+    this.#dir = dir;
+  }
+
+  open(id: ObjectId, size: number): SourceFile {
+    if (this.#id !== id) {
+      this.#fd?.close();
+      this.#id = undefined;
+      this.#fd = openAt(this.#dir, objectPath(id), {
+        flags: O.RDONLY | O.NOFOLLOW | O.NONBLOCK,
+      });
+      this.#id = id;
+    }
+    const { number } = this.#fd!;
+    return { size, read: (buffer, position) => preadFull(number, buffer, position) };
+  }
+
+  [Symbol.dispose](): void {
+    this.#fd?.close();
+    this.#fd = undefined;
+    this.#id = undefined;
+  }
+}
+
+/**
+ * Makes a layer from a tar-diff: the patched bytes go straight into the splitter, which checks them
+ * against the diff_id. Wrong or damaged files of the old image show there.
+ *
+ * @param beforeWait called before this thread blocks until another one is done with a batch
+ * @throws {FormatError} for a faulty tar-diff, or one that does not fit the old image's files
+ * @throws {DigestMismatchError} when blob or layer are not what was announced
+ */
+export async function applyDelta(
+  task: DeltaTask,
+  context: TaskContext,
+  beforeWait?: () => void,
+): Promise<ImportedLayer> {
+  const packed = new Check(task.digest, "blob");
+  const reader = new PackedReader(task, { packed, context });
+  using files = new ObjectFiles(task.objects.dir);
+  const table = new SourceTable(task.files);
+  const pieces = applyTarDiff(reader.pieces(), {
+    source: new TableSource(table, (id, size) => files.open(id, size)),
+    unpack: (text) => unpack(text, "zstd"),
+    limit: task.limit,
+  });
+  return await importUnpacked(task, {
+    pieces: watched(pieces, task.objects.dir),
+    check: () => packed.finish(),
+    counted: (objects) => reader.objects = objects,
+    beforeWait,
+  }, context);
+}
+
+/** Gives up while there is still some space: a small delta can make a layer of any size. */
+async function* watched(
+  pieces: AsyncIterable<Uint8Array>,
+  dir: number,
+): AsyncGenerator<Uint8Array, void, undefined> {
+  let size = 0;
+  let look = LOOK_STEP;
+  for await (const piece of pieces) {
+    size += piece.length;
+    if (size >= look) {
+      look = size + LOOK_STEP;
+      if (fstatfs(dir).available < RESERVE) {
+        throw new UnsupportedError("No space left on device: the repository is nearly full");
+      }
+    }
+    yield piece;
+  }
+}

@@ -1,0 +1,137 @@
+/** Pulling with deltas: applying one that is asked for, or using one that was found. */
+import { NotFoundError, PolicyError, type ProgressSink, UnsupportedError } from "../base/mod.ts";
+import type { Repository } from "../repository/mod.ts";
+import type { PublicKey } from "../signature/mod.ts";
+import { parseDelta, readDeltaTarget } from "./delta_artifact.ts";
+import { findDelta } from "./delta_find.ts";
+import { verifyDelta } from "./delta_signature.ts";
+import { DeltaBase } from "./delta_source.ts";
+import { deltaBlobs, deltaLayers } from "./delta_supply.ts";
+import { type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
+import type { LayerSupply, WantedLayer } from "./layer_supply.ts";
+import type { ImageSource, SelectedManifest } from "./source.ts";
+
+/** Whether deltas are used: when there is a good one, never, or always. */
+export type DeltaMode = "auto" | "off" | "require";
+
+/** How deltas are used. */
+export interface DeltaOptions {
+  /** Whether deltas are used for images that could do without. @default "auto" */
+  readonly delta?: DeltaMode | undefined;
+  /** Key that has to have signed the target, in the delta itself. @default none */
+  readonly verifyKey?: PublicKey | undefined;
+  /** Most bytes of one layer that a delta makes. @default 64 GiB */
+  readonly layerLimit?: number | undefined;
+  /** Import layers that are there once more, which a delta cannot. @default false */
+  readonly repair?: boolean | undefined;
+  /** Told what is done in another way than it was meant. */
+  readonly progress?: ProgressSink | undefined;
+  /** How layers come without a delta. */
+  readonly whole: LayerSupply;
+}
+
+/** An image of a delta, and how to come by its layers. */
+export interface DeltaImage {
+  /** Documents of the target. */
+  readonly documents: ImageDocuments;
+  /** Where missing layers come from. */
+  readonly supply: LayerSupply;
+}
+
+/**
+ * Prepares applying a delta that was asked for. A registry can have the target's own layers too:
+ * those are the way out when the delta is of no use.
+ *
+ * @param options.selected the delta's manifest
+ * @throws {NotFoundError} when the image that it starts from is not there
+ * @throws {PolicyError} when it is not signed as it should be
+ */
+export async function openDelta(
+  repository: Repository,
+  source: ImageSource,
+  options: DeltaOptions & { selected: SelectedManifest },
+): Promise<DeltaImage> {
+  const { delta: mode = "auto", layerLimit, progress } = options;
+  const delta = parseDelta(options.selected.manifest);
+  const documents = await readDeltaTarget(source, delta);
+  if (options.verifyKey !== undefined) await verifyDelta(source, delta, options.verifyKey);
+  const whole = mode === "auto" && source.remote ? options.whole : undefined;
+  if (options.repair) {
+    if (whole !== undefined) return { documents, supply: whole };
+    throw new UnsupportedError("A delta cannot repair layers, only the image itself can");
+  }
+  const wanted = wantedLayers(documents);
+  const { missing } = missingLayers(repository, wanted);
+  const base = new DeltaBase(repository, delta.sourceConfig);
+  try {
+    if (missing.length > 0) base.assertPresent();
+    assertObtainable(missing, deltaBlobs(delta, wanted));
+  } catch (error) {
+    if (whole === undefined || !(error instanceof NotFoundError)) throw error;
+    progress?.({ type: "warning", text: `${error.message}; taking the whole layers` });
+    return { documents, supply: whole };
+  }
+  const supply = deltaLayers(repository, wanted, {
+    delta,
+    source,
+    base,
+    fallback: whole,
+    layerLimit,
+    progress,
+  });
+  return { documents, supply };
+}
+
+/** Names all layers at once that neither repository nor delta have. */
+function assertObtainable(
+  missing: readonly WantedLayer[],
+  blobs: ReadonlyMap<string, unknown>,
+): void {
+  const ids = new Set(missing.map(({ id }) => id.toString()).filter((id) => !blobs.has(id)));
+  if (ids.size === 0) return;
+  const all = [...ids].join(", ");
+  const message = `Reused layer${ids.size === 1 ? "" : "s"} ${all} not found`;
+  throw new NotFoundError("layer", all, { message });
+}
+
+/**
+ * Looks for a delta of an image, and prepares the supply of its layers.
+ *
+ * @returns `undefined` when there is none to be used
+ * @throws {NotFoundError} when one is required, and there is none
+ */
+export async function discoverDelta(
+  repository: Repository,
+  source: ImageSource,
+  options: DeltaOptions & { documents: ImageDocuments },
+): Promise<LayerSupply | undefined> {
+  const { delta: mode = "auto", documents, whole, layerLimit, progress } = options;
+  if (options.verifyKey !== undefined) {
+    throw new PolicyError("The image is no delta, so it has no embedded signature");
+  }
+  if (mode === "off" || options.repair) return undefined;
+  if (mode === "auto" && source.referrers === undefined) return undefined;
+  const wanted = wantedLayers(documents);
+  const { missing } = missingLayers(repository, wanted);
+  if (missing.length === 0) return undefined;
+  const { selected } = documents;
+  const found = await findDelta(repository, source, { selected, wanted, missing, progress });
+  if (found === undefined) {
+    if (mode === "auto") return undefined;
+    const { digest } = selected.descriptor;
+    throw new NotFoundError("delta", digest.toString(), {
+      message: `No delta found that makes ${digest} from an image of the repository`,
+    });
+  }
+  const { descriptor, delta, base } = found;
+  progress?.({ type: "message", text: `Applying delta ${descriptor.digest}` });
+  return deltaLayers(repository, wanted, {
+    delta,
+    source,
+    base,
+    others: whole,
+    fallback: mode === "auto" ? whole : undefined,
+    layerLimit,
+    progress,
+  });
+}

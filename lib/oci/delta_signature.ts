@@ -1,0 +1,85 @@
+/** Signatures of the target that a delta carries along (spec: oci 7.4). */
+import { ComposefsError, type Digest, FormatError, PolicyError } from "../base/mod.ts";
+import { decodeBase64, type PublicKey } from "../signature/mod.ts";
+import * as v from "./_valibot.ts";
+import type { DeltaArtifact } from "./delta_artifact.ts";
+import { type Descriptor, parseManifest } from "./documents.ts";
+import type { ImageSource, SelectedManifest } from "./source.ts";
+
+/** Annotation of a signature's layer that holds the signature itself, in base64. */
+const SIGNATURE_ANNOTATION = "dev.cosignproject.cosign/signature";
+/** What signed payloads say they are. */
+const PAYLOAD_TYPE = "cosign container image signature";
+/** More manifests than this are no signatures of one image. */
+const MAX_SIGNATURES = 64;
+
+const payloadSchema = v.object({
+  critical: v.object({
+    type: v.string(),
+    image: v.object({ "docker-manifest-digest": v.string() }),
+  }),
+});
+
+/**
+ * Checks that one of a delta's signatures is this key's and is for the delta's target.
+ *
+ * @returns the signature's manifest
+ * @throws {PolicyError} `delta contains no embedded signatures`, or `signature verification failed`
+ * with what is wrong with the last one
+ */
+export async function verifyDelta(
+  source: ImageSource,
+  delta: DeltaArtifact,
+  key: PublicKey,
+): Promise<SelectedManifest> {
+  if (delta.signatures.length === 0) {
+    throw new PolicyError("delta contains no embedded signatures");
+  }
+  let fault: unknown;
+  for (const descriptor of delta.signatures.slice(0, MAX_SIGNATURES)) {
+    try {
+      const bytes = await source.document(descriptor, "signature manifest");
+      const manifest = parseManifest(bytes);
+      for (const layer of manifest.layers) {
+        const why = await fail(source, layer, { key, target: delta.manifest.digest });
+        if (why === undefined) return { descriptor, bytes, manifest };
+        fault = new FormatError("signature", why);
+      }
+    } catch (error) {
+      if (!(error instanceof ComposefsError)) throw error;
+      fault = error; // another signature may be good
+    }
+  }
+  const why = fault instanceof Error ? fault.message : "there is no signature in it";
+  throw new PolicyError(`signature verification failed: ${why}`, { cause: fault });
+}
+
+/** Why a signature does not count; `undefined` when it does. */
+async function fail(
+  source: ImageSource,
+  layer: Descriptor,
+  { key, target }: { key: PublicKey; target: Digest },
+): Promise<string | undefined> {
+  const encoded = layer.annotations?.[SIGNATURE_ANNOTATION];
+  if (!encoded) return `blob ${layer.digest} has no signature`;
+  const signature = decodeBase64(encoded);
+  if (signature === undefined) return `blob ${layer.digest} has a signature that is not base64`;
+  const payload = await source.document(layer, "signature payload");
+  if (!key.verify(payload, signature)) return "the key did not make it";
+  const { critical } = parsePayload(payload);
+  if (critical.type !== PAYLOAD_TYPE) return `it is a "${critical.type}"`;
+  const signed = critical.image["docker-manifest-digest"];
+  return signed === target.toString() ? undefined : `it is for image ${signed}, not for ${target}`;
+}
+
+function parsePayload(bytes: Uint8Array): v.InferOutput<typeof payloadSchema> {
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch (cause) {
+    throw new FormatError("signature", "Invalid signature payload", { cause });
+  }
+  const parsed = v.safeParse(payloadSchema, value);
+  if (!parsed.success) throw new FormatError("signature", "Invalid signature payload");
+  return parsed.output;
+}
