@@ -20,6 +20,7 @@ import {
 import { listObjects } from "../erofs/mod.ts";
 import { isSplitstream, SPLITSTREAM_HEAD_SIZE } from "../splitstream/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
+import { pruneDownloads } from "./downloads.ts";
 import { entryObject, listEntries } from "./entries.ts";
 import { readImage } from "./images.ts";
 import { TMP_LINK_PREFIX } from "./links.ts";
@@ -111,6 +112,7 @@ function collect(state: RepositoryState, options: GcOptions): GcResult {
   for (const { name } of readDir(state.root)) {
     if (name.startsWith(TMP_LINK_PREFIX) && unlink(name)) temporariesRemoved++;
   }
+  temporariesRemoved += pruneDownloads(state, { unlink, dryRun });
   const [imagesPruned, streamsPruned] = CATEGORIES.map((category) =>
     pruneLinks(state, category, { live, unlink, stale: category === "streams" ? stale : NONE })
   );

@@ -17,6 +17,7 @@
  *
  * @module
  */
+export { type DownloadFile, Downloads } from "./downloads.ts";
 export type { FsckOptions } from "./fsck.ts";
 export { type AffectedUser, type FsckKind, type FsckReport, reasonOf } from "./fsck_report.ts";
 export type { GcOptions, GcResult } from "./gc.ts";

@@ -25,6 +25,7 @@ import {
   tryFlock,
 } from "../../ffi/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
+import { Downloads } from "./downloads.ts";
 import { listEntries } from "./entries.ts";
 import { checkRepository, type FsckOptions } from "./fsck.ts";
 import type { FsckReport } from "./fsck_report.ts";
@@ -290,6 +291,12 @@ export class Repository implements Disposable {
   /** Removes everything that no reference leads to; see {@linkcode collectGarbage}. */
   gc(options: GcOptions = {}): GcResult {
     return collectGarbage(this.#state, options);
+  }
+
+  /** The unfinished downloads; the caller closes them. */
+  openDownloads(): Downloads {
+    assertWritable(this.#state);
+    return new Downloads(this.#state.root);
   }
 
   /** Checks the repository; never writes. */
