@@ -1,10 +1,14 @@
 /** An HTTP/1.1 server of its own make, which can do what no real one does on request. */
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 
 /** One request as it came. */
 export interface FaultRequest {
+  readonly method: string;
   readonly path: string;
   readonly headers: Headers;
+  /** Its body, as far as `Content-Length` says. */
+  readonly body: Uint8Array<ArrayBuffer>;
   /** Requests for this path before. */
   readonly seen: number;
   /** All requests before. */
@@ -84,13 +88,24 @@ export class FaultServer implements AsyncDisposable {
         while (end < 0) {
           const got = await connection.read(buffer);
           if (got === null) return;
-          text += new TextDecoder("latin1").decode(buffer.subarray(0, got));
+          text += Buffer.from(buffer.subarray(0, got)).toString("latin1");
           end = text.indexOf("\r\n\r\n");
         }
         const head = text.slice(0, end).split("\r\n");
         text = text.slice(end + 4);
+        const length = Number(/^content-length: *(\d+)$/im.exec(head.join("\n"))?.[1] ?? 0);
+        const pieces = [text];
+        for (let have = text.length; have < length;) {
+          const got = await connection.read(buffer);
+          if (got === null) return;
+          pieces.push(Buffer.from(buffer.subarray(0, got)).toString("latin1"));
+          have += got;
+        }
+        text = pieces.join("");
+        const body = Uint8Array.from(Buffer.from(text.slice(0, length), "latin1"));
+        text = text.slice(length);
         this.most = Math.max(this.most, ++this.#now);
-        const keep = await this.#answer(connection, head).finally(() => this.#now--);
+        const keep = await this.#answer(connection, head, body).finally(() => this.#now--);
         if (!keep) return;
       }
     } catch {
@@ -105,8 +120,12 @@ export class FaultServer implements AsyncDisposable {
     }
   }
 
-  async #answer(connection: Deno.TcpConn, head: string[]): Promise<boolean> {
-    const path = head[0]!.split(" ")[1]!;
+  async #answer(
+    connection: Deno.TcpConn,
+    head: string[],
+    sent: Uint8Array<ArrayBuffer>,
+  ): Promise<boolean> {
+    const [method = "", path = ""] = head[0]!.split(" ");
     const seen = this.#seen.get(path) ?? 0;
     this.#seen.set(path, seen + 1);
     const headers = new Headers(
@@ -115,7 +134,14 @@ export class FaultServer implements AsyncDisposable {
         return [line.slice(0, colon), line.slice(colon + 1).trim()];
       }),
     );
-    const request: FaultRequest = { path, headers, seen, count: this.requests.length };
+    const request: FaultRequest = {
+      method,
+      path,
+      headers,
+      body: sent,
+      seen,
+      count: this.requests.length,
+    };
     this.requests.push(request);
     const reply = await this.#respond(request);
     if (reply.delay) await new Promise((resolve) => setTimeout(resolve, reply.delay));
@@ -123,11 +149,14 @@ export class FaultServer implements AsyncDisposable {
     const body = reply.body ?? new Uint8Array(0);
     const status = reply.status ?? 200;
     const lines = [`HTTP/1.1 ${status} ${TEXT[status] ?? "Status"}`];
-    if (status !== 304) lines.push(`content-length: ${reply.length ?? body.length}`);
+    if (status !== 304 && status !== 204) {
+      lines.push(`content-length: ${reply.length ?? body.length}`);
+    }
     for (const [name, value] of Object.entries(reply.headers ?? {})) {
       lines.push(`${name}: ${value}`);
     }
     await writeAll(connection, new TextEncoder().encode(lines.join("\r\n") + "\r\n\r\n"));
+    if (method === "HEAD") return true;
     const stop = Math.min(reply.cut ?? body.length, reply.halt ?? body.length, body.length);
     this.sent += stop;
     await writeAll(connection, body.subarray(0, stop));
