@@ -17,4 +17,5 @@ export {
   safeParse,
   string,
   transform,
+  unknown,
 } from "npm:valibot@1.5.0";

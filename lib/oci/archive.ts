@@ -1,25 +1,17 @@
 /** `oci-archive:` files: a layout in a tar, read in place by offsets (spec: oci 5). */
+import { dirname, join } from "node:path/posix";
 import { FormatError, NotFoundError, withContext } from "../base/mod.ts";
-import {
-  AT_FDCWD,
-  type Fd,
-  fstat,
-  isErrno,
-  O,
-  openAt,
-  openPath,
-  preadFull,
-  writeAll,
-} from "../../ffi/mod.ts";
+import { type Fd, fstat, O, openPath, preadFull } from "../../ffi/mod.ts";
 import { locateTarMembers, type TarMember } from "../tar/mod.ts";
 import { type Blob, checkBlobSize, readRange } from "./blob.ts";
 import { type Descriptor, MAX_DOCUMENT_SIZE } from "./documents.ts";
 import { blobPath, type LayoutStore } from "./layout.ts";
-import { sniffCompression, unpack } from "./unpack.ts";
+import { sniffBlob, unpackToTemporary } from "./temporary.ts";
 
 /** Most members that an archive may have. */
 const MAX_MEMBERS = 100_000;
-const READ_SIZE = 256 * 1024;
+/** Most symbolic links from a name to its file. */
+const MAX_HOPS = 8;
 
 class ArchiveLayout implements LayoutStore {
   readonly name: string;
@@ -63,22 +55,8 @@ class ArchiveLayout implements LayoutStore {
 
 /** Opens an archive; a compressed one is unpacked into an unnamed temporary file first. */
 export async function openArchive(path: string): Promise<LayoutStore> {
-  let fd: Fd;
+  const fd = await openTar(path);
   try {
-    fd = openPath(path, { flags: O.RDONLY | O.NONBLOCK });
-  } catch (cause) {
-    throw withContext(`Opening OCI archive ${path}`, cause);
-  }
-  try {
-    if (!fstat(fd).isFile) throw new FormatError("oci-archive", `${path} is not a regular file`);
-    const head = new Uint8Array(new ArrayBuffer(4096), 0, 4);
-    const got = preadFull(fd, head, 0);
-    const compression = sniffCompression(head.subarray(0, got));
-    if (compression !== "none") {
-      const plain = await unpackToTemporary(fd, compression);
-      fd.close();
-      fd = plain;
-    }
     return new ArchiveLayout(path, fd, indexMembers(fd));
   } catch (cause) {
     fd.close();
@@ -86,8 +64,41 @@ export async function openArchive(path: string): Promise<LayoutStore> {
   }
 }
 
-function indexMembers(fd: Fd): Map<string, TarMember> {
+/** Opens a tar whose members can be read in place; a compressed one is unpacked first. */
+export async function openTar(path: string, what = "OCI archive"): Promise<Fd> {
+  let fd: Fd;
+  try {
+    fd = openPath(path, { flags: O.RDONLY | O.NONBLOCK });
+  } catch (cause) {
+    throw withContext(`Opening ${what} ${path}`, cause);
+  }
+  try {
+    const { isFile, size } = fstat(fd);
+    if (!isFile) throw new FormatError("archive", `${path} is not a regular file`);
+    const compression = sniffBlob({ fd, offset: 0, size });
+    if (compression !== "none") {
+      const plain = await unpackToTemporary({ fd, offset: 0, size }, compression);
+      fd.close();
+      fd = plain;
+    }
+    return fd;
+  } catch (cause) {
+    fd.close();
+    throw withContext(`Reading ${what} ${path}`, cause);
+  }
+}
+
+/**
+ * The files of a tar by path, hard links followed.
+ *
+ * @param options.symlinks whether symbolic links lead to other members. @default false
+ */
+export function indexMembers(
+  fd: Fd,
+  options: { symlinks?: boolean } = {},
+): Map<string, TarMember> {
   const members = new Map<string, TarMember>();
+  const links = new Map<string, string>();
   const read = (buffer: Uint8Array, offset: number) => preadFull(fd, buffer, offset);
   let count = 0;
   for (const member of locateTarMembers(read, fstat(fd).size)) {
@@ -99,42 +110,19 @@ function indexMembers(fd: Fd): Map<string, TarMember> {
       const target = members.get(member.target.replace(/^(?:\.?\/)+/, ""));
       if (target !== undefined) members.set(member.path, target);
     } else members.delete(member.path);
+    if (member.type !== "symlink") links.delete(member.path);
+    else if (options.symlinks) {
+      // Resolved as a path: absolute ones begin at the archive's top, none leads out of it.
+      links.set(member.path, join("/", dirname(member.path), member.target).slice(1));
+    }
+  }
+  for (const name of links.keys()) {
+    let target: string | undefined = name;
+    for (let hops = 0; target !== undefined && links.has(target) && hops < MAX_HOPS; hops++) {
+      target = links.get(target);
+    }
+    const member = target === undefined ? undefined : members.get(target);
+    if (member !== undefined) members.set(name, member);
   }
   return members;
-}
-
-async function unpackToTemporary(fd: Fd, compression: "gzip" | "zstd"): Promise<Fd> {
-  const temporary = openTemporary(Deno.env.get("TMPDIR") ?? "/var/tmp");
-  try {
-    for await (const piece of unpack(readPieces(fd), compression)) writeAll(temporary, piece);
-    return temporary;
-  } catch (error) {
-    temporary.close();
-    throw error;
-  }
-}
-
-/** A file without a name; it vanishes with its descriptor. */
-function openTemporary(dir: string): Fd {
-  try {
-    return openAt(AT_FDCWD, dir, { flags: O.TMPFILE | O.RDWR, mode: 0o600 });
-  } catch (error) {
-    if (!isErrno(error, "EOPNOTSUPP", "EISDIR", "ENOSYS")) throw error;
-  }
-  const path = Deno.makeTempFileSync({ dir, prefix: "cfs-archive-" });
-  try {
-    return openPath(path, { flags: O.RDWR });
-  } finally {
-    Deno.removeSync(path);
-  }
-}
-
-function* readPieces(fd: Fd): Generator<Uint8Array, void, undefined> {
-  const piece = new Uint8Array(READ_SIZE);
-  for (let offset = 0;;) {
-    const got = preadFull(fd, piece, offset);
-    if (got > 0) yield piece.subarray(0, got);
-    if (got < piece.length) return;
-    offset += got;
-  }
 }

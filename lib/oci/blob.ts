@@ -21,7 +21,9 @@ export interface Blob extends Disposable {
   readonly size: number;
   /** How much of it is there, when it is still arriving. */
   readonly arrival?: Arrival | undefined;
-  /** Tells that its content is stored for good, so that nothing is kept to go on with later. */
+  /** Whether an earlier run has left its beginning. */
+  readonly resumed?: boolean;
+  /** Gives up what is kept to go on with later: it is not needed any more, or wrong. */
   release?(): void;
 }
 

@@ -1,6 +1,7 @@
 /** The JSON documents of an image: index, manifest, config (OCI image-spec 1.1). */
-import { Digest, FormatError } from "../base/mod.ts";
+import { Digest, FormatError, UnsupportedError } from "../base/mod.ts";
 import * as v from "./_valibot.ts";
+import { INDEX_TYPE, MANIFEST_TYPE } from "./media_types.ts";
 
 /** Largest JSON document that is read, in bytes; the registries' usual limit. */
 export const MAX_DOCUMENT_SIZE = 4 * 1024 * 1024;
@@ -27,6 +28,7 @@ const descriptorSchema = v.object({
   platform: v.nullish(platformSchema),
   artifactType: v.nullish(v.string()),
   urls: v.nullish(v.array(v.string())),
+  data: v.nullish(v.string()),
 });
 
 const manifestSchema = v.object({
@@ -46,6 +48,12 @@ const indexSchema = v.object({
   annotations: annotationsSchema,
 });
 
+const typeSchema = v.object({
+  schemaVersion: v.optional(v.unknown()),
+  mediaType: v.nullish(v.string()),
+  manifests: v.optional(v.unknown()),
+});
+
 const configSchema = v.object({
   architecture: v.optional(v.string(), ""),
   os: v.optional(v.string(), ""),
@@ -54,6 +62,12 @@ const configSchema = v.object({
   config: v.nullish(v.object({ Labels: v.nullish(v.record(v.string(), v.string())) })),
   rootfs: v.object({ type: v.nullish(v.string()), diff_ids: v.nullish(v.array(digestSchema)) }),
 });
+
+const dockerArchiveSchema = v.array(v.object({
+  Config: v.string(),
+  RepoTags: v.nullish(v.array(v.string())),
+  Layers: v.array(v.string()),
+}));
 
 /** Digests become parts of file names; this leaves room for what stands before them. */
 const MAX_DIGEST = 200;
@@ -95,6 +109,8 @@ export interface Descriptor {
   readonly artifactType?: string | null | undefined;
   /** Where else the blob can be had. */
   readonly urls?: readonly string[] | null | undefined;
+  /** The blob itself in base64, when it is small. */
+  readonly data?: string | null | undefined;
 }
 
 /** An image manifest. */
@@ -187,4 +203,40 @@ export function parseConfig(bytes: Uint8Array): ImageConfig {
     labels: config.config?.Labels ?? {},
     diffIds: config.rootfs.diff_ids ?? [],
   };
+}
+
+/** An image of an archive that `docker save` writes. */
+export interface DockerArchiveImage {
+  /** Member with the config. */
+  readonly config: string;
+  /** Names of the image. */
+  readonly tags: readonly string[];
+  /** Members with the layers, oldest first. */
+  readonly layers: readonly string[];
+}
+
+/** Parses the list of images of an archive that `docker save` writes. */
+export function parseDockerArchive(bytes: Uint8Array): DockerArchiveImage[] {
+  return parse(bytes, dockerArchiveSchema, "manifest.json").map((image) => ({
+    config: image.Config,
+    tags: image.RepoTags ?? [],
+    layers: image.Layers,
+  }));
+}
+
+/**
+ * Media type of a manifest or index: what it says itself, else what its fields tell.
+ *
+ * @param announced what somebody else says, taken when the document does not tell
+ * @throws {FormatError} when it is no JSON object
+ * @throws {UnsupportedError} for Docker's first schema
+ */
+export function documentType(bytes: Uint8Array, announced = ""): string {
+  const document = parse(bytes, typeSchema, "image manifest");
+  if (document.schemaVersion === 1) {
+    throw new UnsupportedError("Images of Docker's schema 1 are not supported");
+  }
+  if (document.mediaType) return document.mediaType;
+  if (announced !== "") return announced;
+  return document.manifests === undefined ? MANIFEST_TYPE : INDEX_TYPE;
 }

@@ -1,7 +1,8 @@
 /** How the layers of an image are come by: strategies that can be chosen among. */
-import { type Digest, withContext } from "../base/mod.ts";
+import { type Digest, DigestMismatchError, FormatError, withContext } from "../base/mod.ts";
 import type { ObjectDirectoryOptions, OpenStream } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
+import type { Blob } from "./blob.ts";
 import type { Descriptor } from "./documents.ts";
 import { isSplitTar } from "./image.ts";
 import type { ImportedLayer } from "./layer_import.ts";
@@ -40,32 +41,48 @@ export type LayerSupply = (layer: WantedLayer, context: SupplyContext) => Promis
 
 /** Layers from their blobs as a source has them. */
 export function wholeBlobs(source: ImageSource): LayerSupply {
-  return async (layer, { pool, objects, signal }) => {
-    const { descriptor, id, tar } = layer;
-    using blob = await source.blob(descriptor, { signal });
-    const { arrival } = blob;
+  return async (layer, context) => {
+    using blob = await source.blob(layer.descriptor, context);
     try {
-      const imported = await pool.import("import-layer", {
-        blob: {
-          fd: blob.fd.number,
-          offset: blob.offset,
-          size: blob.size,
-          arrived: arrival?.memory,
-        },
-        digest: descriptor.digest.toString(),
-        tar,
-        diffId: id === descriptor.digest ? undefined : id.toString(),
-        objects,
-      }, { id: id.toString(), total: blob.size });
-      return { ...imported, release: () => blob.release?.() };
+      return await importBlob(blob, layer, context);
     } catch (error) {
-      // Who reads a blob that does not arrive can only say that it did not.
-      if (arrival?.failure !== undefined) {
-        throw withContext(`Fetching blob ${descriptor.digest}`, arrival.failure);
-      }
+      if (!(error instanceof DigestMismatchError || error instanceof FormatError)) throw error;
+      // What is wrong is not gone on with, neither now nor later.
+      blob.release?.();
+      if (!blob.resumed) throw error;
+      blob[Symbol.dispose]();
+    }
+    using again = await source.blob(layer.descriptor, context);
+    try {
+      return await importBlob(again, layer, context);
+    } catch (error) {
+      if (error instanceof DigestMismatchError || error instanceof FormatError) again.release?.();
       throw error;
     }
   };
+}
+
+async function importBlob(
+  blob: Blob,
+  layer: WantedLayer,
+  context: SupplyContext,
+): Promise<SuppliedLayer> {
+  const { descriptor, id, tar } = layer;
+  const { arrival, offset, size } = blob;
+  try {
+    const imported = await context.pool.import("import-layer", {
+      blob: { fd: blob.fd.number, offset, size, arrived: arrival?.memory },
+      digest: descriptor.digest.toString(),
+      tar,
+      diffId: id === descriptor.digest ? undefined : id.toString(),
+      objects: context.objects,
+    }, { id: id.toString(), total: size });
+    return { ...imported, release: () => blob.release?.() };
+  } catch (error) {
+    // Who reads a blob that does not arrive can only say that it did not.
+    if (arrival?.failure === undefined) throw error;
+    throw withContext(`Fetching blob ${descriptor.digest}`, arrival.failure);
+  }
 }
 
 /** Whether what is stored under a layer's name is what is wanted. */

@@ -21,7 +21,7 @@ export function blobPath(descriptor: Descriptor): string {
 }
 
 /** Opens a file of a layout from somewhere else: it must not lead us out of its directory. */
-function openBeneath(root: Fd, path: string): Fd {
+export function openBeneath(root: Fd, path: string): Fd {
   return openAt2(root, path, {
     flags: O.RDONLY | O.NONBLOCK,
     resolve: RESOLVE.BENEATH | RESOLVE.NO_MAGICLINKS,

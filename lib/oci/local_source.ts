@@ -1,5 +1,6 @@
 /** Sources on this machine's disks (spec: oci 5.1). */
 import { type Blob, type BlobStore, readDocument } from "./blob.ts";
+import { toOci } from "./convert.ts";
 import { type Descriptor, parseIndex, type Platform } from "./documents.ts";
 import type { LayoutStore } from "./layout.ts";
 import type { LayoutReference, Transport } from "./reference.ts";
@@ -31,12 +32,13 @@ export class LocalSource implements ImageSource {
     const entries = entriesFor(parseIndex(this.#store.index), this.#select);
     const read = (descriptor: Descriptor, what: string) =>
       readDocument(this.#store, descriptor, what);
-    return await selectManifest(read, {
+    const selected = await selectManifest(read, {
       name: this.name,
       entries,
       meant: this.#select !== undefined,
       platform: options.platform,
     });
+    return toOci(selected);
   }
 
   // deno-lint-ignore require-await -- what goes wrong comes as a rejection

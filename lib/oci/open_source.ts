@@ -1,49 +1,60 @@
 /** Opening an image reference by its transport (spec: oci 5). */
 import { UnsupportedError, withContext } from "../base/mod.ts";
-import type { Repository } from "../repository/mod.ts";
 import { openArchive } from "./archive.ts";
+import { openDirStore } from "./dir_store.ts";
+import { openDockerArchive, parseDockerArchiveReference } from "./docker_archive.ts";
+import { openDockerDaemon } from "./docker_daemon.ts";
 import { openLayout } from "./layout.ts";
 import { LocalSource } from "./local_source.ts";
-import {
-  type ImageReference,
-  type LayoutReference,
-  parseImageReference,
-  parseLayoutReference,
-} from "./reference.ts";
+import { parseImageReference, parseLayoutReference } from "./reference.ts";
+import { RegistrySource, type RegistrySourceOptions } from "./registry_source.ts";
 import type { ImageSource } from "./source.ts";
 
-/** How sources are opened. */
-export interface SourceOptions {
-  /** Gives up everything when aborted. */
-  readonly signal?: AbortSignal | undefined;
-  /** Repository that keeps unfinished downloads. @default none: they are not kept */
-  readonly repository?: Repository | undefined;
-}
-
-type ParsedSource = LayoutReference & Pick<ImageReference, "transport">;
+/** How sources are opened; what is about registries counts for `docker://` only. */
+export type SourceOptions = RegistrySourceOptions;
 
 /**
  * Opens the source that a reference means.
  *
+ * @param reference `oci:PATH`, `oci-archive:PATH`, `dir:PATH`, `docker-archive:PATH`,
+ * `docker://NAME` or `docker-daemon:NAME`, with what chooses an image
  * @throws {InvalidNameError} for a bad reference
  * @throws {UnsupportedError} for a transport that is not there
  */
 export async function openSource(
   reference: string,
-  _options: SourceOptions = {},
+  options: SourceOptions = {},
 ): Promise<ImageSource> {
-  const { transport, path, select } = parseSource(reference);
-  if (transport === "oci") return new LocalSource(openLayout(path), { transport, select });
-  if (transport === "oci-archive") {
-    return new LocalSource(await openArchive(path), { transport, select });
+  const { transport, rest } = inContext(() => parseImageReference(reference));
+  switch (transport) {
+    case "oci": {
+      const { path, select } = inContext(() => parseLayoutReference(rest));
+      return new LocalSource(openLayout(path), { transport, select });
+    }
+    case "oci-archive": {
+      const { path, select } = inContext(() => parseLayoutReference(rest));
+      return new LocalSource(await openArchive(path), { transport, select });
+    }
+    case "dir":
+      return new LocalSource(openDirStore(rest), { transport });
+    case "docker-archive": {
+      const archive = inContext(() => parseDockerArchiveReference(rest));
+      return new LocalSource(await openDockerArchive(archive), { transport });
+    }
+    case "docker-daemon":
+      return new LocalSource(await openDockerDaemon(rest, options), { transport });
+    case "docker":
+    case "registry":
+      return inContext(() => new RegistrySource(rest.replace(/^\/\//, ""), options));
+    default:
+      throw new UnsupportedError(`Transport ${transport}: is not supported yet`);
   }
-  throw new UnsupportedError(`Transport ${transport}: is not supported yet`);
 }
 
-function parseSource(reference: string): ParsedSource {
+/** What an image reference is, from what is wrong with one. */
+function inContext<T>(parse: () => T): T {
   try {
-    const { transport, rest } = parseImageReference(reference);
-    return { transport, ...parseLayoutReference(rest) };
+    return parse();
   } catch (cause) {
     throw withContext("Parsing image reference transport", cause);
   }

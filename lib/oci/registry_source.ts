@@ -1,0 +1,263 @@
+/** `docker://` images, straight from registries (spec: oci 6). */
+import { type Digest, FormatError, withContext } from "../base/mod.ts";
+import { memfd, pwriteAll, writeAll } from "../../ffi/mod.ts";
+import {
+  type DockerReference,
+  formatDockerReference,
+  parseDockerReference,
+  RegistryClient,
+  type RegistryClientOptions,
+  type RemoteRepository,
+  wanted,
+} from "../registry/mod.ts";
+import type { DownloadFile, Downloads, Repository } from "../repository/mod.ts";
+import { Arrival } from "./arrival.ts";
+import { type Blob, checkBlobSize, checkDocumentSize, digestHash, verifyBytes } from "./blob.ts";
+import { toOci } from "./convert.ts";
+import { type Descriptor, documentType, parseIndex, type Platform } from "./documents.ts";
+import { isIndexType, isManifestType } from "./media_types.ts";
+import { parseTypedManifest, selectManifest } from "./select.ts";
+import type { BlobOptions, ImageSource, SelectedManifest } from "./source.ts";
+
+/** The empty JSON object, which needs no fetching. */
+const EMPTY = {
+  digest: "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+  bytes: new TextEncoder().encode("{}"),
+};
+
+/** How a registry is read. */
+export interface RegistrySourceOptions extends Omit<RegistryClientOptions, "signal"> {
+  /** Gives up everything when aborted. */
+  readonly signal?: AbortSignal | undefined;
+  /** Repository that keeps unfinished downloads. @default none: blobs are kept in memory */
+  readonly repository?: Repository | undefined;
+}
+
+/** An image in a registry. */
+export class RegistrySource implements ImageSource {
+  readonly name: string;
+  readonly transport = "docker";
+  readonly remote = true;
+  readonly #reference: DockerReference;
+  readonly #client: RegistryClient;
+  readonly #options: RegistrySourceOptions;
+  readonly #blobs = new Set<RegistryBlob>();
+  #opened: Promise<RemoteRepository> | undefined;
+  #downloads: Downloads | undefined;
+
+  /**
+   * Nobody is asked yet.
+   *
+   * @param reference `[HOST[:PORT]/]REPO[:TAG][@DIGEST]`
+   * @throws {InvalidNameError} for anything else
+   */
+  constructor(reference: string, options: RegistrySourceOptions = {}) {
+    this.#reference = parseDockerReference(reference);
+    this.name = formatDockerReference(this.#reference);
+    this.#options = options;
+    const { repository: _, ...client } = options;
+    this.#client = new RegistryClient(client);
+  }
+
+  /** The name of the image, for policies about names. */
+  get reference(): DockerReference {
+    return this.#reference;
+  }
+
+  /** The repository in the registry, for what is beside the image. */
+  remoteRepository(): Promise<RemoteRepository> {
+    return this.#opened ??= this.#client.repository(this.#reference, this.#fetch());
+  }
+
+  #fetch(options: BlobOptions = {}): { signal?: AbortSignal } {
+    const signal = options.signal ?? this.#options.signal;
+    return signal === undefined ? {} : { signal };
+  }
+
+  async resolve(options: { platform: Platform }): Promise<SelectedManifest> {
+    const remote = await this.remoteRepository();
+    const { bytes, mediaType: announced, digest } = await remote.manifest(
+      wanted(this.#reference),
+      this.#fetch(),
+    );
+    const mediaType = documentType(bytes, announced);
+    const descriptor = { mediaType, digest, size: bytes.length };
+    if (isIndexType(mediaType)) {
+      return toOci(
+        await selectManifest((one, what) => this.document(one, what), {
+          name: this.name,
+          entries: parseIndex(bytes).manifests,
+          meant: false,
+          index: { descriptor, bytes },
+          platform: options.platform,
+        }),
+      );
+    }
+    if (!isManifestType(mediaType)) {
+      throw new FormatError("image manifest", `Unexpected media type ${mediaType}`);
+    }
+    return toOci({ descriptor, bytes, manifest: parseTypedManifest(bytes) });
+  }
+
+  async document(descriptor: Descriptor, what: string): Promise<Uint8Array<ArrayBuffer>> {
+    checkDocumentSize(descriptor, what);
+    digestHash(descriptor.digest);
+    const here = inlineBytes(descriptor);
+    if (here !== undefined) return here;
+    const remote = await this.remoteRepository();
+    if (isIndexType(descriptor.mediaType) || isManifestType(descriptor.mediaType)) {
+      const { bytes } = await remote.manifest(descriptor.digest, this.#fetch());
+      checkBlobSize(descriptor, bytes.length);
+      return bytes;
+    }
+    return await remote.blobBytes(descriptor, this.#fetch());
+  }
+
+  async blob(descriptor: Descriptor, options: BlobOptions = {}): Promise<Blob> {
+    digestHash(descriptor.digest);
+    const here = inlineBytes(descriptor);
+    if (here !== undefined) return memoryBlob(here);
+    const remote = await this.remoteRepository();
+    const blob = new RegistryBlob(
+      descriptor,
+      this.#file(descriptor),
+      () => this.#blobs.delete(blob),
+    );
+    this.#blobs.add(blob);
+    blob.begin(remote, this.#fetch(options));
+    return blob;
+  }
+
+  /** A file that the blob can go to. */
+  #file({ digest, size }: Descriptor): BlobFile {
+    const { repository } = this.#options;
+    if (repository === undefined) return new MemoryFile();
+    this.#downloads ??= repository.openDownloads();
+    return this.#downloads.open(`${digest.algorithm}-${digest.encoded}`, size);
+  }
+
+  async referrers(digest: Digest, artifactType?: string): Promise<Descriptor[]> {
+    const remote = await this.remoteRepository();
+    return await remote.referrers(digest, {
+      ...this.#fetch(),
+      ...(artifactType === undefined ? {} : { artifactType }),
+    });
+  }
+
+  // deno-lint-ignore require-await -- what is under way is given up, not waited for
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const blob of [...this.#blobs]) blob[Symbol.dispose]();
+    this.#downloads?.[Symbol.dispose]();
+    this.#client[Symbol.dispose]();
+  }
+}
+
+/** Where a blob is written to while it arrives. */
+type BlobFile = Pick<DownloadFile, "fd" | "start" | "remove"> & Disposable;
+
+/** A file for those who have no repository. */
+class MemoryFile implements BlobFile {
+  readonly fd = memfd("blob");
+  readonly start = 0;
+
+  remove(): void {}
+
+  [Symbol.dispose](): void {
+    this.fd.close();
+  }
+}
+
+/** A blob on its way into a file. */
+class RegistryBlob implements Blob {
+  readonly offset = 0;
+  readonly size: number;
+  readonly resumed: boolean;
+  readonly arrival: Arrival;
+  readonly #descriptor: Descriptor;
+  readonly #file: BlobFile;
+  readonly #closed: () => void;
+  readonly #stop = new AbortController();
+  #at: number;
+  #open = true;
+
+  constructor(descriptor: Descriptor, file: BlobFile, closed: () => void) {
+    this.#descriptor = descriptor;
+    this.#file = file;
+    this.#closed = closed;
+    this.size = descriptor.size;
+    this.resumed = file.start > 0;
+    this.arrival = new Arrival(descriptor.size);
+    this.#at = file.start;
+    if (file.start > 0) this.arrival.advance(file.start);
+  }
+
+  get fd(): BlobFile["fd"] {
+    return this.#file.fd;
+  }
+
+  /** Starts the download; it goes on by itself, and how it goes is told by the arrival. */
+  begin(remote: RemoteRepository, options: { signal?: AbortSignal }): void {
+    if (this.#at === this.size) return;
+    const { signal } = options;
+    const own = this.#stop.signal;
+    remote.blob(this.#descriptor, { write: (piece) => this.#write(piece) }, {
+      start: this.#at,
+      signal: signal === undefined ? own : AbortSignal.any([signal, own]),
+    }).catch((error) => this.arrival.fail(error));
+  }
+
+  #write(piece: Uint8Array): void {
+    // Small pieces may lie where the engine moves them.
+    const bytes = piece.length < SAFE_PIECE ? copied(piece) : piece;
+    if (!this.#open) throw new FormatError("blob", "The blob was closed while it arrived");
+    pwriteAll(this.#file.fd, bytes, this.#at);
+    this.#at += piece.length;
+    this.arrival.advance(piece.length);
+  }
+
+  release(): void {
+    this.#file.remove();
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#open) return;
+    this.#open = false;
+    const reason = new DOMException("The blob is not wanted any more", "AbortError");
+    this.arrival.fail(reason);
+    this.#stop.abort(reason);
+    this.#file[Symbol.dispose]();
+    this.#closed();
+  }
+}
+
+const SAFE_PIECE = 4096;
+const small = new Uint8Array(new ArrayBuffer(SAFE_PIECE));
+
+function copied(piece: Uint8Array): Uint8Array {
+  small.set(piece);
+  return small.subarray(0, piece.length);
+}
+
+function memoryBlob(bytes: Uint8Array): Blob {
+  const fd = memfd("blob");
+  writeAll(fd, bytes);
+  return { fd, offset: 0, size: bytes.length, [Symbol.dispose]: () => fd.close() };
+}
+
+/** A blob that is in its descriptor, verified. */
+function inlineBytes(descriptor: Descriptor): Uint8Array<ArrayBuffer> | undefined {
+  const { data, digest } = descriptor;
+  if (digest.toString() === EMPTY.digest && descriptor.size === EMPTY.bytes.length) {
+    return EMPTY.bytes.slice();
+  }
+  if (!data) return undefined;
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = Uint8Array.fromBase64(data);
+  } catch (cause) {
+    throw withContext(`Data of descriptor ${digest} is not base64`, cause);
+  }
+  checkBlobSize(descriptor, bytes.length);
+  verifyBytes(bytes, digest, "blob");
+  return bytes;
+}
