@@ -7,6 +7,9 @@ import type { ImageDocuments } from "./image_import.ts";
 import { MANIFEST_TYPE } from "./media_types.ts";
 import type { ImageSource } from "./source.ts";
 
+/** Media type of what is no manifest. */
+const BLOB_TYPE = "application/octet-stream";
+
 /** What a delta's manifest says. */
 export interface DeltaArtifact {
   /** Config digest of the image that it starts from. */
@@ -104,7 +107,7 @@ export async function readDeltaTarget(
     if (target.equals(digest)) continue;
     throw fail(`Delta is for image ${target}, but has the manifest of ${digest}`);
   }
-  const bytes = await source.document(delta.manifest, "image manifest");
+  const bytes = await source.document(asBlob(delta.manifest), "image manifest");
   const manifest = parseManifest(bytes);
   if (!manifest.config.digest.equals(delta.config.digest)) {
     throw fail(
@@ -114,4 +117,9 @@ export async function readDeltaTarget(
   const configBytes = await source.document(delta.config, "image config");
   const mediaType = manifest.mediaType || MANIFEST_TYPE;
   return { selected: { descriptor: { mediaType, digest, size }, bytes, manifest }, configBytes };
+}
+
+/** A document that is a layer of the delta, so that a registry has it among the blobs. */
+export function asBlob(descriptor: Descriptor): Descriptor {
+  return { ...descriptor, mediaType: BLOB_TYPE };
 }

@@ -2,7 +2,7 @@
 import { ComposefsError, type Digest, FormatError, PolicyError } from "../base/mod.ts";
 import { decodeBase64, type PublicKey } from "../signature/mod.ts";
 import * as v from "./_valibot.ts";
-import type { DeltaArtifact } from "./delta_artifact.ts";
+import { asBlob, type DeltaArtifact } from "./delta_artifact.ts";
 import { type Descriptor, parseManifest } from "./documents.ts";
 import type { ImageSource, SelectedManifest } from "./source.ts";
 
@@ -38,7 +38,7 @@ export async function verifyDelta(
   let fault: unknown;
   for (const descriptor of delta.signatures.slice(0, MAX_SIGNATURES)) {
     try {
-      const bytes = await source.document(descriptor, "signature manifest");
+      const bytes = await source.document(asBlob(descriptor), "signature manifest");
       const manifest = parseManifest(bytes);
       for (const layer of manifest.layers) {
         const why = await fail(source, layer, { key, target: delta.manifest.digest });

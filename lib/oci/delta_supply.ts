@@ -13,9 +13,11 @@ import type { DeltaArtifact } from "./delta_artifact.ts";
 import type { DeltaBase } from "./delta_source.ts";
 import type { Descriptor } from "./documents.ts";
 import {
+  blobTask,
   type LayerSupply,
   type SuppliedLayer,
   type SupplyContext,
+  supplyFromBlob,
   type WantedLayer,
 } from "./layer_supply.ts";
 import { tarCompression } from "./media_types.ts";
@@ -170,36 +172,33 @@ class DeltaSupply {
       throw new UnsupportedError(`Unsupported layer media type: ${mediaType}`);
     }
     const { source, base, layerLimit = LAYER_LIMIT } = this.#options;
-    using blob = await source.blob(descriptor, { signal });
-    const { arrival } = blob;
-    const task = {
-      blob: { fd: blob.fd.number, offset: blob.offset, size: blob.size, arrived: arrival?.memory },
-      digest: descriptor.digest.toString(),
-      diffId: layer.id.toString(),
-      objects,
-    };
-    const shown = { id: layer.id.toString(), total: blob.size };
-    const patch = (files: SourceTableMemory) =>
-      pool.import("apply-delta", { ...task, files, limit: layerLimit }, shown);
-    let imported: SuppliedLayer;
-    try {
-      imported = mediaType === TAR_DIFF_TYPE
-        ? await patch(base.merged()).catch((error) => {
+    const shown = { id: layer.id.toString(), total: descriptor.size };
+    const imported = await supplyFromBlob(source, descriptor, {
+      signal,
+      work: (blob) => {
+        const task = {
+          blob: blobTask(blob),
+          digest: descriptor.digest.toString(),
+          diffId: layer.id.toString(),
+          objects,
+        };
+        if (mediaType !== TAR_DIFF_TYPE) {
+          return pool.import("import-layer", { ...task, tar }, shown);
+        }
+        const patch = (files: SourceTableMemory) =>
+          pool.import("apply-delta", { ...task, files, limit: layerLimit }, shown);
+        return patch(base.merged()).catch((error) => {
           signal.throwIfAborted();
           if (!isAboutFiles(error)) throw error;
           // What is wrong with the true files says more than what is wrong with the others.
           return patch(base.generator()).catch(() => Promise.reject(error));
-        })
-        : await pool.import("import-layer", { ...task, tar }, shown);
-    } catch (error) {
-      // Who reads a blob that does not arrive can only say that it did not.
-      if (arrival?.failure === undefined) throw error;
-      throw withContext(`Fetching blob ${descriptor.digest}`, arrival.failure);
-    }
+        });
+      },
+    });
     if (source.remote) {
       // Named now, so that its blob need not be kept until the other layers are there.
       nameLayer(this.#repository, { id: layer.id, object: imported.stream });
-      blob.release?.();
+      imported.release?.();
     }
     return imported;
   }

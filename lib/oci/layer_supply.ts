@@ -5,7 +5,7 @@ import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import type { Blob } from "./blob.ts";
 import type { Descriptor } from "./documents.ts";
 import { isSplitTar } from "./image.ts";
-import type { ImportedLayer } from "./layer_import.ts";
+import type { BlobTask, ImportedLayer } from "./layer_import.ts";
 import type { LayerPool } from "./layer_pool.ts";
 import type { Compression } from "./media_types.ts";
 import type { ImageSource } from "./source.ts";
@@ -41,47 +41,57 @@ export type LayerSupply = (layer: WantedLayer, context: SupplyContext) => Promis
 
 /** Layers from their blobs as a source has them. */
 export function wholeBlobs(source: ImageSource): LayerSupply {
-  return async (layer, context) => {
-    using blob = await source.blob(layer.descriptor, context);
-    try {
-      return await importBlob(blob, layer, context);
-    } catch (error) {
-      if (!(error instanceof DigestMismatchError || error instanceof FormatError)) throw error;
-      // What is wrong is not gone on with, neither now nor later.
-      blob.release?.();
-      if (!blob.resumed) throw error;
-      blob[Symbol.dispose]();
-    }
-    using again = await source.blob(layer.descriptor, context);
-    try {
-      return await importBlob(again, layer, context);
-    } catch (error) {
-      if (error instanceof DigestMismatchError || error instanceof FormatError) again.release?.();
-      throw error;
-    }
-  };
+  return (layer, context) =>
+    supplyFromBlob(source, layer.descriptor, {
+      ...context,
+      work: (blob) => {
+        const { descriptor, id, tar } = layer;
+        return context.pool.import("import-layer", {
+          blob: blobTask(blob),
+          digest: descriptor.digest.toString(),
+          tar,
+          diffId: id === descriptor.digest ? undefined : id.toString(),
+          objects: context.objects,
+        }, { id: id.toString(), total: blob.size });
+      },
+    });
 }
 
-async function importBlob(
-  blob: Blob,
-  layer: WantedLayer,
-  context: SupplyContext,
+/** A blob as its worker gets it. */
+export function blobTask(blob: Blob): BlobTask {
+  const { fd, offset, size, arrival } = blob;
+  return { fd: fd.number, offset, size, arrived: arrival?.memory };
+}
+
+/**
+ * Comes by a layer from a blob, and once more when the blob that does not fit was gone on with from
+ * an earlier run.
+ *
+ * @param context.work imports the layer; all of the blob is verified when it succeeds
+ */
+export async function supplyFromBlob(
+  source: ImageSource,
+  descriptor: Descriptor,
+  context: {
+    readonly signal: AbortSignal;
+    readonly work: (blob: Blob) => Promise<ImportedLayer>;
+  },
 ): Promise<SuppliedLayer> {
-  const { descriptor, id, tar } = layer;
-  const { arrival, offset, size } = blob;
-  try {
-    const imported = await context.pool.import("import-layer", {
-      blob: { fd: blob.fd.number, offset, size, arrived: arrival?.memory },
-      digest: descriptor.digest.toString(),
-      tar,
-      diffId: id === descriptor.digest ? undefined : id.toString(),
-      objects: context.objects,
-    }, { id: id.toString(), total: size });
-    return { ...imported, release: () => blob.release?.() };
-  } catch (error) {
-    // Who reads a blob that does not arrive can only say that it did not.
-    if (arrival?.failure === undefined) throw error;
-    throw withContext(`Fetching blob ${descriptor.digest}`, arrival.failure);
+  for (;;) {
+    using blob = await source.blob(descriptor, context);
+    try {
+      const imported = await context.work(blob);
+      return { ...imported, release: () => blob.release?.() };
+    } catch (error) {
+      // Who reads a blob that does not arrive can only say that it did not.
+      if (blob.arrival?.failure !== undefined) {
+        throw withContext(`Fetching blob ${descriptor.digest}`, blob.arrival.failure);
+      }
+      if (!(error instanceof DigestMismatchError || error instanceof FormatError)) throw error;
+      // What is wrong is not gone on with, neither now nor later; the next one starts anew.
+      blob.release?.();
+      if (!blob.resumed) throw error;
+    }
   }
 }
 
