@@ -262,6 +262,8 @@ function required(reason: string, cause?: unknown): ComposefsError {
 /** The messages of an error and its causes. */
 function chain(error: unknown): string {
   const lines: string[] = [];
-  for (let at = error; at instanceof Error; at = at.cause) lines.push(at.message);
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (at.message !== lines.at(-1)) lines.push(at.message);
+  }
   return lines.join(": ");
 }

@@ -1,0 +1,272 @@
+import assert from "node:assert/strict";
+import { preadFull } from "../../ffi/mod.ts";
+import { ComposefsError, type HashName, type ProgressEvent } from "../../lib/base/mod.ts";
+import type { Blob } from "../../lib/oci/blob.ts";
+import type { Descriptor } from "../../lib/oci/documents.ts";
+import type { ByteRange, ImageSource, RangeSink } from "../../lib/oci/source.ts";
+import { importImage } from "../../lib/oci/image_import.ts";
+import { type LayerReport, partialLayers, type PartialMode } from "../../lib/oci/chunked_supply.ts";
+import { wholeBlobs } from "../../lib/oci/layer_supply.ts";
+import { openSource } from "../../lib/oci/open_source.ts";
+import type { Repository } from "../../lib/repository/mod.ts";
+import { type Expected, expected, FIXTURES, NEW } from "../chunked/_chunked.ts";
+import { loadNative } from "../helpers/native.ts";
+import { unpack } from "../helpers/tar.ts";
+import { TempDir } from "../helpers/temp.ts";
+import { AMD64, chain, names, newRepository } from "./_oci.ts";
+
+loadNative();
+
+/** Unpacks a fixture's layout; returns its reference. */
+async function layout(name: string, dir: TempDir): Promise<string> {
+  const path = dir.join(name);
+  Deno.mkdirSync(path, { recursive: true });
+  await unpack(`${FIXTURES}${name}.tar`, path);
+  return `oci:${path}`;
+}
+
+interface Pulled {
+  reports: LayerReport[];
+  warnings: string[];
+}
+
+/** Imports an image with its layers in parts. */
+async function pull(
+  repository: Repository,
+  reference: string,
+  options: { mode?: PartialMode; tag?: string; jobs?: number; source?: ImageSource } = {},
+): Promise<Pulled> {
+  const reports: LayerReport[] = [];
+  const warnings: string[] = [];
+  const progress = (event: ProgressEvent) => {
+    if (event.type === "warning") warnings.push(event.text);
+  };
+  await using opened = options.source ? undefined : await openSource(reference, { repository });
+  const source = options.source ?? opened!;
+  const selected = await source.resolve({ platform: AMD64 });
+  const configBytes = await source.document(selected.manifest.config, "config");
+  const supply = partialLayers(source, wholeBlobs(source), {
+    mode: options.mode ?? "require",
+    repository,
+    progress,
+    report: (report) => reports.push(report),
+  });
+  await importImage(repository, { selected, configBytes }, {
+    tag: options.tag ?? "t",
+    supply,
+    progress,
+    jobs: options.jobs ?? 2,
+    remote: source.remote,
+  });
+  return { reports, warnings };
+}
+
+/** What the repository has for a fixture's layer must be what a full pull by the reference gives. */
+function assertLayer(repository: Repository, facts: Expected): void {
+  assert.equal(
+    repository.streamObject(`oci-layer-${facts.diffIdInConfig}`),
+    facts.layerSplitstreamObject,
+  );
+  for (const id of facts.contentObjects!) {
+    const hex = id.replace("/", "");
+    assert.ok(repository.objects.size(hex as never) !== undefined, id);
+  }
+}
+
+const hash: HashName = "sha512";
+
+/** Open files that have no name any more, which a pull must not leave behind. */
+function openFiles(): string[] {
+  return [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => {
+    try {
+      return Deno.readLinkSync(`/proc/self/fd/${name}`);
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return ""; // the one that listed the directory
+      throw error;
+    }
+  }).filter((path) => path.endsWith("(deleted)"));
+}
+
+Deno.test("Layers in parts come to what a full pull comes to", async (t) => {
+  using dir = new TempDir();
+  for (const name of NEW) {
+    await t.step(name, async () => {
+      using repository = newRepository(dir.join(`r-${name}`), { hash });
+      const { reports, warnings } = await pull(repository, await layout(name, dir));
+      assertLayer(repository, expected(name));
+      assert.deepEqual(warnings, []);
+      assert.equal(reports.length, 1);
+      assert.equal(reports[0]!.partial.used, true);
+      assert.equal((await repository.fsck()).ok, true);
+    });
+  }
+});
+
+interface Update {
+  bytesExact: number;
+  tocRange: [number, number];
+  tarSplitRange: [number, number];
+}
+
+Deno.test("An update takes what is there from the layers before it", async (t) => {
+  const facts: Update = JSON.parse(Deno.readTextFileSync(`${FIXTURES}update-ranges.json`));
+  using dir = new TempDir();
+  const [v1, v2] = [await layout("update-v1-new", dir), await layout("update-v2-new", dir)];
+  const tables = facts.tarSplitRange[1] - facts.tocRange[0];
+  await t.step("with the index that pulling in parts left", async () => {
+    using repository = newRepository(dir.join("indexed"), { hash });
+    await pull(repository, v1);
+    const { reports: [report] } = await pull(repository, v2);
+    assert.ok(report!.partial.used);
+    assert.equal(report!.partial.fetchedBytes, facts.bytesExact + tables);
+    assertLayer(repository, expected("update-v2-new"));
+  });
+  await t.step("without one, by looking at what has the right size", async () => {
+    using repository = newRepository(dir.join("plain"), { hash });
+    await pull(repository, v1, { mode: "never" });
+    assert.throws(() => Deno.statSync(`${repository.path}/cfs-index`), Deno.errors.NotFound);
+    const { reports: [report] } = await pull(repository, v2);
+    assert.ok(report!.partial.used && report!.partial.reusedBytes > 0);
+    // Chunks of changed files are not looked for; all whole files are.
+    assert.ok(report!.partial.fetchedBytes < 50_000);
+    assertLayer(repository, expected("update-v2-new"));
+  });
+});
+
+/** A local source that looks like one over a network, and may be a bad one. */
+class Remote implements ImageSource {
+  readonly remote = true;
+  /** Bytes of ranges that were given. */
+  given = 0;
+  readonly #source: ImageSource;
+  readonly #fault: Fault | undefined;
+
+  constructor(source: ImageSource, fault?: Fault) {
+    this.#source = source;
+    this.#fault = fault;
+  }
+
+  get name(): string {
+    return this.#source.name;
+  }
+
+  get transport(): ImageSource["transport"] {
+    return this.#source.transport;
+  }
+
+  resolve(options: Parameters<ImageSource["resolve"]>[0]): ReturnType<ImageSource["resolve"]> {
+    return this.#source.resolve(options);
+  }
+
+  document(descriptor: Descriptor, what: string): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#source.document(descriptor, what);
+  }
+
+  blob(descriptor: Descriptor): Promise<Blob> {
+    return this.#source.blob(descriptor);
+  }
+
+  async ranges(
+    descriptor: Descriptor,
+    ranges: readonly ByteRange[],
+    options: { sink: RangeSink },
+  ): Promise<boolean> {
+    const fault = this.#fault;
+    // The tables come first: what is to be tested is mostly behind them.
+    const late = this.given > 0;
+    if (fault === "whole" || (fault === "whole later" && late)) return false;
+    using blob = await this.#source.blob(descriptor);
+    for (const [i, range] of ranges.entries()) {
+      if (late && fault === "breaks") throw new ComposefsError("CFS_FAILED", "connection lost");
+      if (late && fault === "short" && i === ranges.length - 1) break;
+      const bytes = new Uint8Array(new ArrayBuffer(range.size + 4096), 0, range.size);
+      assert.equal(preadFull(blob.fd, bytes, blob.offset + range.offset), range.size);
+      if (late && fault === "damaged") bytes[range.size >> 1]! ^= 1;
+      this.given += range.size;
+      for (let at = 0; at < range.size; at += 1000) {
+        options.sink(range, bytes.subarray(at, at + 1000));
+        await null;
+      }
+    }
+    return true;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#source[Symbol.asyncDispose]();
+  }
+}
+
+type Fault = "whole" | "whole later" | "breaks" | "short" | "damaged";
+
+Deno.test("Sources that fail cost a warning and the whole blob", async (t) => {
+  using dir = new TempDir();
+  const [v1, v2] = [await layout("update-v1-new", dir), await layout("update-v2-new", dir)];
+  const cases: { fault: Fault | undefined; used: boolean; warning?: RegExp; failure?: RegExp }[] = [
+    { fault: undefined, used: true },
+    { fault: "whole", used: false, failure: /required: the source gives only whole blobs/ },
+    { fault: "whole later", used: false, warning: /only whole blobs/ },
+    { fault: "breaks", used: false, warning: /connection lost/ },
+    { fault: "short", used: false, warning: /Not all parts of the blob came/ },
+    { fault: "damaged", used: false, warning: /mismatch|Restored data|frame/ },
+  ];
+  for (const { fault, used, warning, failure } of cases) {
+    await t.step(fault ?? "none", async () => {
+      using repository = newRepository(dir.join(`f-${fault}`), { hash });
+      await pull(repository, v1);
+      await using source = new Remote(await openSource(v2, { repository }), fault);
+      const files = openFiles();
+      if (!used) {
+        await assert.rejects(
+          pull(repository, v2, { source, mode: "require", tag: "no" }),
+          (error) => {
+            assert.match(chain(error), failure ?? warning!);
+            return true;
+          },
+        );
+        assert.deepEqual(names(repository).filter((name) => name.includes("/no ")), []);
+        source.given = 0;
+      }
+      const { reports: [report], warnings } = await pull(repository, v2, { source, mode: "auto" });
+      assert.equal(report!.partial.used, used);
+      assert.equal(warnings.length, warning === undefined ? 0 : 1);
+      if (warning !== undefined) assert.match(warnings[0]!, warning);
+      assertLayer(repository, expected("update-v2-new"));
+      assert.deepEqual(openFiles(), files);
+    });
+  }
+});
+
+interface Hostile {
+  diffId: string;
+  tags: Record<string, string>;
+}
+
+Deno.test("Hostile layers: never another content, never a failure that a full pull has not", async (t) => {
+  const facts: Hostile = JSON.parse(Deno.readTextFileSync(`${FIXTURES}hostile.expected.json`));
+  using dir = new TempDir();
+  const hostile = await layout("hostile", dir);
+  for (const [tag, wanted] of Object.entries(facts.tags)) {
+    await t.step(tag, async () => {
+      using repository = newRepository(dir.join(`h-${tag}`), { hash });
+      await using source = new Remote(await openSource(`${hostile}:${tag}`, { repository }));
+      const attempt = pull(repository, hostile, { source, mode: "auto" });
+      if (wanted.startsWith("error")) {
+        await assert.rejects(attempt, (error) => {
+          assert.match(chain(error), /layer digest mismatch/);
+          return true;
+        });
+        assert.deepEqual(names(repository), []);
+        return;
+      }
+      const { reports: [report] } = await attempt;
+      if (wanted === "partial pull succeeds") assert.equal(report!.partial.used, true);
+      else if (!wanted.includes("partial pull")) assert.equal(report!.partial.used, false);
+      // The same tar whatever the way, so the same modes and names.
+      assert.equal(
+        repository.streamObject(`oci-layer-${facts.diffId}`),
+        expected("utf8names-new").layerSplitstreamObject,
+      );
+      assert.equal((await repository.fsck()).ok, true);
+    });
+  }
+});
