@@ -1,5 +1,5 @@
 /** One request and its whole answer. */
-import type { ByteCounter, Exchange, HttpAnswer, HttpRequest } from "./exchange.ts";
+import type { ByteCounter, Exchange, HttpAnswer, HttpRequest, Incoming } from "./exchange.ts";
 import { isPassing } from "./retry.ts";
 import { type BodySink, bytesReceiver, tooLarge } from "./body.ts";
 
@@ -56,7 +56,7 @@ export class AnswerExchange implements Exchange {
   }
 
   /** Takes the answer. */
-  async receive(response: Response, count: ByteCounter, url: URL): Promise<void> {
+  async receive(response: Incoming, count: ByteCounter, url: URL): Promise<void> {
     const { status, headers } = response;
     const bytes = await boundedBody(this.#url, response, {
       maxSize: this.#options.maxSize ?? MAX_ANSWER,
@@ -73,7 +73,7 @@ export class AnswerExchange implements Exchange {
  */
 export async function boundedBody(
   url: URL,
-  response: Response,
+  response: Incoming,
   { maxSize, count }: { maxSize: number; count: ByteCounter },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const length = Number(response.headers.get("content-length") ?? 0);

@@ -15,6 +15,8 @@ export interface BodyReceiver<T> {
   whole(bytes: Uint8Array): T;
   /** Takes a body in pieces; called again when it has to begin anew. */
   open(): BodySink<T>;
+  /** What an earlier download left; asked for once, before the first request. */
+  kept?(): { readonly sink: BodySink<T>; readonly received: number } | undefined;
 }
 
 /** Keeps a body of bounded size in memory. */

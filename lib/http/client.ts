@@ -4,7 +4,7 @@ import { AnswerExchange, type RequestOptions } from "./answer.ts";
 import { type BodyReceiver, bytesReceiver } from "./body.ts";
 import { Download } from "./download.ts";
 import { HttpError, statusError } from "./error.ts";
-import type { AnswerHead, Exchange, HttpAnswer, HttpRequest } from "./exchange.ts";
+import type { AnswerHead, Exchange, HttpAnswer, HttpRequest, Incoming } from "./exchange.ts";
 import { Gate } from "./gate.ts";
 import { RateLimit } from "./limit.ts";
 import { isPassing, parseRetryAfter, pauseBefore, type RetryOptions, sleep } from "./retry.ts";
@@ -108,11 +108,12 @@ export class HttpClient implements Disposable {
   async download<T>(
     url: URL,
     receiver: BodyReceiver<T>,
-    options: { maxSize?: number; signal?: AbortSignal } = {},
+    options: { maxSize?: number; whole?: number; signal?: AbortSignal } = {},
   ): Promise<T> {
     const download = new Download(url, receiver, {
       maxSize: options.maxSize ?? Number.MAX_SAFE_INTEGER,
       headers: { "accept-encoding": "identity" },
+      whole: options.whole,
     });
     await this.run(url, download, options.signal);
     return download.result;
@@ -181,7 +182,10 @@ export class HttpClient implements Disposable {
       signal: AbortSignal | undefined;
     },
   ): Promise<Failure | undefined> {
-    const watched = this.#watch.start(signal, request.body?.length);
+    const size = request.body?.length ?? 0;
+    const pause = size === 0 ? undefined : this.#limit?.take(size, signal);
+    if (pause !== undefined) await pause;
+    const watched = this.#watch.start(signal, size);
     try {
       const { response, url: from } = await this.#sender.send(url, request, watched.signal);
       const { status, headers } = response;
@@ -233,7 +237,7 @@ interface Failure {
 }
 
 /** The first part of an error's body; what cannot be read of it is left out. */
-async function beginning(response: Response): Promise<string> {
+async function beginning(response: Incoming): Promise<string> {
   const buffer = new Uint8Array(MAX_ERROR_BODY);
   let size = 0;
   if (response.body !== null) {

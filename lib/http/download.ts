@@ -1,6 +1,6 @@
 /** One body on its way, over as many requests as it takes (spec: ostree 8.5). */
 import { type BodyReceiver, type BodySink, tooLarge } from "./body.ts";
-import type { AnswerHead, ByteCounter, Exchange, HttpRequest } from "./exchange.ts";
+import type { ByteCounter, Exchange, HttpRequest, Incoming } from "./exchange.ts";
 
 /** Bodies up to this size are handed over whole. */
 const WHOLE = 256 * 1024;
@@ -13,6 +13,8 @@ export interface DownloadOptions {
   readonly maxSize: number;
   /** Headers of every request. */
   readonly headers: Record<string, string>;
+  /** Bodies up to this many bytes are handed over whole. @default 262144 */
+  readonly whole?: number | undefined;
 }
 
 /** The state of one download between requests. */
@@ -26,6 +28,8 @@ export class Download<T> implements Exchange, Disposable {
   #validator = "";
   #total: number | undefined;
   #asked = false;
+  /** Whether there is a beginning from an earlier time, which nothing vouches for. */
+  #begun = false;
   #done: { readonly value: T } | undefined;
   #unchanged = false;
   #answer = new Headers();
@@ -35,6 +39,11 @@ export class Download<T> implements Exchange, Disposable {
     this.#url = url;
     this.#receiver = receiver;
     this.#options = options;
+    const begun = receiver.kept?.();
+    if (begun === undefined) return;
+    this.#sink = begun.sink;
+    this.#received = begun.received;
+    this.#begun = true;
   }
 
   /** Bytes that have arrived. */
@@ -44,7 +53,8 @@ export class Download<T> implements Exchange, Disposable {
 
   /** Whether the next request asks only for the rest. */
   get worthResuming(): boolean {
-    return this.#sink !== undefined && this.#received > RESUME && this.#validator !== "";
+    if (this.#sink === undefined) return false;
+    return this.#begun || (this.#received > RESUME && this.#validator !== "");
   }
 
   /** Whether the answer was that the document is the same as before. */
@@ -68,21 +78,15 @@ export class Download<T> implements Exchange, Disposable {
     const { headers } = this.#options;
     if (!this.#asked) return { headers };
     const range = `bytes=${this.#received}-`;
-    return { headers: { ...headers, range, "if-range": this.#validator } };
+    const same = this.#validator === "" ? {} : { "if-range": this.#validator };
+    return { headers: { ...headers, range, ...same } };
   }
 
   /** Whether an answer with this status is one to {@linkcode Download.receive}. */
   accepts(status: number): boolean {
-    if (status === 200 || (status === 206 && this.#asked)) return true;
+    if (status === 200 || (this.#asked && (status === 206 || status === 416))) return true;
     const { headers } = this.#options;
     return status === 304 && ("if-none-match" in headers || "if-modified-since" in headers);
-  }
-
-  /** When the server does not give the rest, the next request asks for everything. */
-  again({ status }: AnswerHead): boolean {
-    if (!this.#asked || status !== 416) return false;
-    this.#restart();
-    return true;
   }
 
   /**
@@ -91,13 +95,17 @@ export class Download<T> implements Exchange, Disposable {
    * @param count told how many bytes have come
    * @throws {TypeError} when it ends early
    */
-  async receive(response: Response, count: ByteCounter): Promise<void> {
+  async receive(response: Incoming, count: ByteCounter): Promise<void> {
     const { headers, status } = response;
     this.#answer = headers;
     if (status === 304) {
       await response.body?.cancel();
       this.#unchanged = true;
       return;
+    }
+    if (status === 416) {
+      await response.body?.cancel();
+      return this.#noRest(headers.get("content-range"));
     }
     const length = bodyLength(headers);
     if (status === 206) {
@@ -106,6 +114,7 @@ export class Download<T> implements Exchange, Disposable {
         this.#restart();
         throw new TypeError("The server sent another part than was asked for");
       }
+      if (this.#validator === "") this.#validator = validatorOf(headers);
     } else {
       this.#restart();
       this.#validator = validatorOf(headers);
@@ -115,7 +124,9 @@ export class Download<T> implements Exchange, Disposable {
       await response.body?.cancel();
       throw tooLarge(this.#url, this.#options.maxSize);
     }
-    if (this.#sink === undefined && length !== undefined && length <= WHOLE) {
+    if (
+      this.#sink === undefined && length !== undefined && length <= (this.#options.whole ?? WHOLE)
+    ) {
       const bytes = await response.bytes();
       await count(bytes.length);
       this.#received = bytes.length;
@@ -126,7 +137,7 @@ export class Download<T> implements Exchange, Disposable {
     await this.#pieces(response, count);
   }
 
-  async #pieces(response: Response, count: ByteCounter): Promise<void> {
+  async #pieces(response: Incoming, count: ByteCounter): Promise<void> {
     const sink = this.#sink ??= this.#receiver.open();
     const { maxSize } = this.#options;
     if (response.body !== null) {
@@ -140,6 +151,16 @@ export class Download<T> implements Exchange, Disposable {
       }
     }
     this.#checkLength();
+    this.#done = { value: sink.finish() };
+  }
+
+  /** There is no rest: either all is there already, or it is of something else. */
+  #noRest(range: string | null): void {
+    const sink = this.#sink;
+    if (sink === undefined || range !== `bytes */${this.#received}`) {
+      this.#restart();
+      throw new TypeError("The server has another body by now");
+    }
     this.#done = { value: sink.finish() };
   }
 
@@ -166,6 +187,7 @@ export class Download<T> implements Exchange, Disposable {
     this.#received = 0;
     this.#total = undefined;
     this.#validator = "";
+    this.#begun = false;
   }
 
   /** Drops what was not finished. */

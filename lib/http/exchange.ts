@@ -11,6 +11,9 @@ export interface HttpRequest {
   readonly body?: Uint8Array<ArrayBuffer> | string | undefined;
 }
 
+/** An answer whose body is still to be read: what there is of a `Response` whoever sent for it. */
+export type Incoming = Pick<Response, "status" | "statusText" | "headers" | "body" | "bytes">;
+
 /** The head of an answer. */
 export interface AnswerHead {
   /** Its status. */
@@ -41,7 +44,7 @@ export interface Exchange {
    *
    * @throws {TypeError} when its body ends early
    */
-  receive(response: Response, count: ByteCounter, url: URL): Promise<void>;
+  receive(response: Incoming, count: ByteCounter, url: URL): Promise<void>;
   /**
    * Looks at an answer that is not accepted; returns whether to ask again at once, in another way.
    * What it throws takes the place of the status as the reason of the failure.

@@ -25,7 +25,14 @@ export {
 } from "./client.ts";
 export { type Cookie, cookieHeader, parseCookies } from "./cookies.ts";
 export { HttpError, type HttpErrorOptions, shownUrl } from "./error.ts";
-export type { AnswerHead, ByteCounter, Exchange, HttpAnswer, HttpRequest } from "./exchange.ts";
+export type {
+  AnswerHead,
+  ByteCounter,
+  Exchange,
+  HttpAnswer,
+  HttpRequest,
+  Incoming,
+} from "./exchange.ts";
 export { type RetryOptions, sleep } from "./retry.ts";
 export { basicAuth, parseUrl, type SenderOptions } from "./sender.ts";
 export type { WatchOptions } from "./watch.ts";

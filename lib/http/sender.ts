@@ -2,7 +2,8 @@
 import { InvalidNameError } from "../base/mod.ts";
 import { type Cookie, cookieHeader } from "./cookies.ts";
 import { HttpError } from "./error.ts";
-import type { HttpRequest } from "./exchange.ts";
+import type { HttpRequest, Incoming } from "./exchange.ts";
+import { PlainConnections } from "./plain.ts";
 import { fetchUnverified } from "./unverified.ts";
 
 const MAX_REDIRECTS = 10;
@@ -28,7 +29,7 @@ export interface SenderOptions {
 /** An answer, and where it came from in the end. */
 export interface Sent {
   /** The answer. */
-  readonly response: Response;
+  readonly response: Incoming;
   /** Its URL, after redirects. */
   readonly url: URL;
 }
@@ -36,6 +37,7 @@ export interface Sent {
 /** Holds connections, so it is to be closed. */
 export class Sender implements Disposable {
   readonly #native: Deno.HttpClient;
+  readonly #direct: PlainConnections | undefined;
   readonly #options: SenderOptions;
   readonly #credentials = new Map<string, string>();
 
@@ -54,6 +56,8 @@ export class Sender implements Disposable {
       poolMaxIdlePerHost: idle,
       http2: options.http2 ?? true,
     });
+    const direct = proxy === undefined && !environmentHasProxy();
+    this.#direct = direct ? new PlainConnections(idle) : undefined;
   }
 
   /** Sends one request and follows redirects. */
@@ -86,12 +90,17 @@ export class Sender implements Disposable {
     }
   }
 
-  #fetch(url: URL, request: HttpRequest & { signal: AbortSignal }): Promise<Response> {
+  #fetch(url: URL, request: HttpRequest & { signal: AbortSignal }): Promise<Incoming> {
     const { method = "GET", body, signal } = request;
     const headers = this.#headers(url, request.headers);
     const { verifyTls = true, clientCert } = this.#options;
     if (!verifyTls && url.protocol === "https:") {
       return fetchUnverified(url, { method, headers, body, signal, clientCert });
+    }
+    // Nothing is unpacked there, so that must not be wanted.
+    const opaque = headers["accept-encoding"] === "identity";
+    if (this.#direct !== undefined && opaque && PlainConnections.fits(url, method, body)) {
+      return this.#direct.send(url, { method, headers, signal });
     }
     return fetch(url, {
       client: this.#native,
@@ -125,7 +134,21 @@ export class Sender implements Disposable {
 
   /** Closes the connections. */
   [Symbol.dispose](): void {
+    this.#direct?.[Symbol.dispose]();
     this.#native.close();
+  }
+}
+
+const PROXY_VARIABLES = ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] as const;
+
+/** Whether requests may have to go through a proxy, which is then the runtime's business. */
+function environmentHasProxy(): boolean {
+  try {
+    return PROXY_VARIABLES.some((name) => Deno.env.get(name));
+  } catch (error) {
+    // The runtime may look where we may not.
+    if (error instanceof Deno.errors.NotCapable) return true;
+    throw error;
   }
 }
 

@@ -28,7 +28,7 @@ export interface ImportBatch {
 let cached: { key: string; importer: ContentImporter } | undefined;
 
 /** One importer a thread, kept as long as the target stays the same. */
-function importerFor(target: ImportTarget): ContentImporter {
+export function importerFor(target: ImportTarget): ContentImporter {
   const { objects } = target;
   const key = `${objects.dir} ${objects.algorithm.id} ${objects.secure} ${objects.thorough}`;
   if (cached?.key !== key) {
@@ -47,7 +47,13 @@ export function dropImporter(): void {
 /** Imports a batch. */
 export function importBatch(task: ImportTask): ImportBatch {
   const importer = importerFor(task.target);
-  const files = task.checksums.map((checksum) => importFile(importer, checksum, task.places));
+  return packBatch(
+    task.checksums.map((checksum) => importFile(importer, checksum, task.places)),
+  );
+}
+
+/** Packs imported files. */
+export function packBatch(files: readonly ImportedFile[]): ImportBatch {
   const data = new Uint8Array(files.reduce((sum, file) => sum + file.data.length, 0));
   let at = 0;
   for (const file of files) {

@@ -155,6 +155,7 @@ export { applyDelta, type ApplyDeltaOptions, type DeltaParts } from "./delta_app
 export { applyDeltaToPull, applyLocalDelta, type ApplyLocalDeltaOptions } from "./delta_pull.ts";
 export { type ArrivedSummary, RemoteSource, type RemoteSourceOptions } from "./remote_source.ts";
 export { pullRemote, type RemotePullOptions } from "./remote_pull.ts";
+export { PartFile } from "./part_file.ts";
 export { type JournalEntry, PullJournal } from "./pull_journal.ts";
 export { remoteClientOptions, type RemoteTransport } from "./remote_client.ts";
 export {

@@ -269,7 +269,7 @@ function* deflate(
 }
 
 /** A copy of small arrays in a buffer whose address can be taken. */
-function carved(bytes: Uint8Array): Uint8Array {
+export function carved(bytes: Uint8Array): Uint8Array {
   if (bytes.buffer.byteLength > 64) return bytes;
   const copy = new Uint8Array(4096).subarray(0, bytes.length);
   copy.set(bytes);

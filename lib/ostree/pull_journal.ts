@@ -2,14 +2,17 @@
  * What an unfinished pull has brought so far, so that the next one need not fetch it again (spec:
  * ostree 6.2). Nothing in it is trusted: objects are checked against their checksums once more.
  */
-import { dirname } from "node:path/posix";
-import { fromHex, type ObjectId, parseObjectId, toHex } from "../base/mod.ts";
-import { type Checksum, CHECKSUM_SIZE, checksumBytes, checksumFromBytes } from "./checksum.ts";
+import { basename, dirname } from "node:path/posix";
+import { type ObjectId, parseObjectId, toHex, writeHex } from "../base/mod.ts";
+import { type Checksum, CHECKSUM_SIZE, checksumFromBytes, isChecksum } from "./checksum.ts";
+import { PartFile, removeFile } from "./part_file.ts";
 
 const MAGIC = new TextEncoder().encode("cfsjrnl1");
 const RECORD = { dataSize: [0, "u32"], idSize: [4, "u32"] } as const;
 const RECORD_SIZE = 8;
 const MAX_ID = 64;
+/** Ends the names of files with large objects. */
+const PART = ".part";
 const PIECE = 1024 * 1024;
 
 /** An object in a journal. */
@@ -32,6 +35,7 @@ export class PullJournal implements Disposable {
   readonly #path: string;
   readonly #file: Deno.FsFile;
   readonly #places = new Map<Checksum, Place>();
+  readonly #parts = new Set<Checksum>();
 
   private constructor(path: string, file: Deno.FsFile) {
     this.#path = path;
@@ -45,6 +49,7 @@ export class PullJournal implements Disposable {
     const journal = new PullJournal(path, Deno.openSync(path, options));
     try {
       journal.#scan();
+      journal.#findParts();
     } catch (error) {
       journal[Symbol.dispose]();
       throw error;
@@ -68,27 +73,61 @@ export class PullJournal implements Disposable {
     return { data: bytes.subarray(idSize), object };
   }
 
-  /** Adds an object, in one write, so that several pulls may share a journal. */
+  /** Adds an object. */
   add(checksum: Checksum, entry: JournalEntry): void {
-    const id = entry.object === undefined ? new Uint8Array(0) : fromHex(entry.object);
-    const head = RECORD_SIZE + CHECKSUM_SIZE;
-    const record = new Uint8Array(head + id.length + entry.data.length);
-    const view = new DataView(record.buffer);
-    view.setUint32(RECORD.dataSize[0], entry.data.length, true);
-    view.setUint32(RECORD.idSize[0], id.length, true);
-    record.set(checksumBytes(checksum), RECORD_SIZE);
-    record.set(id, head);
-    record.set(entry.data, head + id.length);
-    for (let at = 0; at < record.length;) at += this.#file.writeSync(record.subarray(at));
+    this.addAll([[checksum, entry]]);
   }
 
-  /** Removes the file: what was pulled has its names now. */
+  /** Adds objects, in one write, so that several pulls may share a journal. */
+  addAll(entries: readonly (readonly [Checksum, JournalEntry])[]): void {
+    const head = RECORD_SIZE + CHECKSUM_SIZE;
+    let size = 0;
+    for (const [, { data, object }] of entries) {
+      size += head + (object?.length ?? 0) / 2 + data.length;
+    }
+    const records = new Uint8Array(size);
+    const view = new DataView(records.buffer);
+    let at = 0;
+    for (const [checksum, { data, object }] of entries) {
+      const idSize = (object?.length ?? 0) / 2;
+      view.setUint32(at + RECORD.dataSize[0], data.length, true);
+      view.setUint32(at + RECORD.idSize[0], idSize, true);
+      writeHex(checksum, records, at + RECORD_SIZE);
+      if (object !== undefined) writeHex(object, records, at + head);
+      records.set(data, at + head + idSize);
+      at += head + idSize + data.length;
+    }
+    for (let done = 0; done < size;) done += this.#file.writeSync(records.subarray(done));
+  }
+
+  /** Whether some of a large object was kept. */
+  hasPart(checksum: Checksum): boolean {
+    return this.#parts.has(checksum);
+  }
+
+  /** The file for a large object; undefined when another pull is writing it. */
+  openPart(checksum: Checksum): PartFile | undefined {
+    const part = PartFile.open(this.#partPath(checksum));
+    if (part !== undefined) this.#parts.add(checksum);
+    return part;
+  }
+
+  #partPath(checksum: Checksum): string {
+    return `${this.#path}.${checksum}${PART}`;
+  }
+
+  /** Removes the files: what was pulled has its names now. */
   remove(): void {
-    try {
-      Deno.removeSync(this.#path);
-    } catch (error) {
-      // Another pull of the same commit was done before.
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    for (const checksum of this.#parts) removeFile(this.#partPath(checksum));
+    removeFile(this.#path);
+  }
+
+  #findParts(): void {
+    const prefix = `${basename(this.#path)}.`;
+    for (const { name } of Deno.readDirSync(dirname(this.#path))) {
+      if (!name.startsWith(prefix) || !name.endsWith(PART)) continue;
+      const checksum = name.slice(prefix.length, -PART.length);
+      if (isChecksum(checksum)) this.#parts.add(checksum);
     }
   }
 

@@ -200,7 +200,9 @@ export function plainReply(request: FaultRequest, body: Uint8Array): FaultReply 
   const same = [null, etag].includes(request.headers.get("if-range"));
   if (range === null || !same) return { headers, body };
   const start = Number(range[1]);
-  if (start >= body.length) return { status: 416, headers };
+  if (start >= body.length) {
+    return { status: 416, headers: { ...headers, "content-range": `bytes */${body.length}` } };
+  }
   return {
     status: 206,
     headers: { ...headers, "content-range": `bytes ${start}-${body.length - 1}/${body.length}` },
