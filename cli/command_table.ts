@@ -139,6 +139,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/oci_delta.ts"),
   },
   {
+    name: "oci copy",
+    summary: "Copy an OCI image (and its layers) from another composefs repository",
+    load: () => import("./commands/oci_copy.ts"),
+  },
+  {
     name: "oci images",
     summary: "List all tagged OCI images in the repository",
     load: () => import("./commands/oci_images.ts"),

@@ -1,8 +1,8 @@
-import { InvalidNameError } from "../../lib/base/mod.ts";
 import { pushImage, type PushResult } from "../../lib/oci/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
+import { parseCount } from "../jobs.ts";
 import { openImageArgument, parseImageArgument } from "../oci_names.ts";
 import { openRepository } from "../open_repository.ts";
 import { formatSize } from "../size.ts";
@@ -15,11 +15,6 @@ time. Blobs that the destination has are kept. When the blobs of the stored mani
 again, the image gets a new manifest with the same config.`;
 
 const COMPRESSIONS = ["gzip", "zstd", "none"] as const;
-
-function parseNumber(text: string): number {
-  if (/^[1-9][0-9]{0,2}$/.test(text)) return Number(text);
-  throw new InvalidNameError("expected a number from 1 to 999");
-}
 
 function show({ stdout }: Context, result: PushResult, destination: string): void {
   const { manifestDigest, sourceDigest, stats } = result;
@@ -44,7 +39,7 @@ export function command(context: Context): CommandUnknownOpts {
     )
     .addOption(
       new Option("--level <LEVEL>", "Level of compression (defaults to 6 of gzip, 3 of zstd)")
-        .argParser(parsed(parseNumber)),
+        .argParser(parsed(parseCount)),
     )
     .addOption(
       new Option("--format <FORMAT>", "Kind of manifest (defaults to that of the image)")
@@ -54,7 +49,7 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--digestfile <FILE>", "Write the digest of the pushed manifest to a file")
     .addOption(
       new Option("--jobs <JOBS>", "Layers at a time (defaults to the number of processors)")
-        .argParser(parsed(parseNumber)),
+        .argParser(parsed(parseCount)),
     )
     .option("--json", "Output the result as JSON")
     .action(async (reference, destination, options) => {

@@ -49,7 +49,8 @@ export { formatPlatform, nativePlatform, parsePlatform } from "./platform.ts";
 export type { PullStats } from "./image_import.ts";
 export type { Arrival } from "./arrival.ts";
 export type { Blob } from "./blob.ts";
-export { openSource, type SourceOptions } from "./open_source.ts";
+export { openSource, type RegistryAccess, type SourceOptions } from "./open_source.ts";
+export type { RegistrySourceOptions } from "./registry_source.ts";
 export type {
   BlobOptions,
   ByteRange,
@@ -60,6 +61,7 @@ export type {
 } from "./source.ts";
 export type { DeltaMode } from "./delta_pull.ts";
 export { pullImage, type PullOptions, type PullResult } from "./pull.ts";
+export { copyImage, type CopyOptions, type CopyResult } from "./copy.ts";
 export { pushImage, type PushOptions, type PushResult, type PushStats } from "./push.ts";
 export type { Compression } from "./media_types.ts";
 export type { ManifestFormat } from "./repack.ts";

@@ -185,6 +185,36 @@ export class ObjectDirectory {
     });
   }
 
+  /**
+   * Gives a file that holds an object of another repository a second name here.
+   *
+   * @param source read-only descriptor whose content was verified to have this id
+   * @returns undefined where the file systems cannot do that
+   */
+  adopt(source: Fd, object: { id: ObjectId; size: number }): StoredObject | undefined {
+    const { id, size } = object;
+    const path = objectPath(id);
+    const found = sizeAt(this.#dir, path);
+    if (found >= 0 && this.#intact(id, { found, size, thorough: false })) {
+      return { id, size, outcome: "present" };
+    }
+    if (this.#secure) {
+      const measured = measureVerity(source, this.#algorithm);
+      if (measured !== id) return undefined; // nothing that is written here could protect it
+    }
+    const name = found >= 0 ? TMP_OBJECT_PREFIX + randomName() : path;
+    try {
+      if (found < 0) mkdirAt(this.#dir, path.slice(0, 2), 0o755);
+      if (!linkFd(source, this.#dir, name)) return { id, size, outcome: "present" };
+    } catch (error) {
+      if (!isErrno(error, "EXDEV", "EPERM", "EMLINK", "ENOENT", "EOPNOTSUPP")) throw error;
+      return undefined;
+    }
+    if (found < 0) return { id, size, outcome: "new" };
+    renameAt(this.#dir, name, this.#dir, path);
+    return { id, size, outcome: "repaired" };
+  }
+
   #finishFile(file: Temporary, computed: ObjectId, size: number): StoredObject {
     using _file = file;
     const found = sizeAt(this.#dir, objectPath(computed));

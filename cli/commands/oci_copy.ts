@@ -1,0 +1,69 @@
+import { Repository } from "../../lib/repository/mod.ts";
+import { copyImage } from "../../lib/oci/mod.ts";
+import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, parsed, withNotes } from "../declare.ts";
+import { parseCount } from "../jobs.ts";
+import { openImageArgument, parseImageArgument } from "../oci_names.ts";
+import { openRepository } from "../open_repository.ts";
+
+const DESCRIPTION =
+  `Copy an OCI image (and its layers) from another composefs repository into this repository
+
+The repositories may have different hash algorithms. Layers are compared with their digests on the
+way. --zerocopy shares blocks (reflink) or files (hard links) instead of copying them, which needs
+the same file system and the same algorithm; it fails where nothing can be shared.`;
+
+/** Declares `oci copy`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("copy")
+    .description(DESCRIPTION)
+    .argument("<IMAGE>", "Image to copy (tag name or @digest)", parsed(parseImageArgument))
+    .requiredOption("--from <FROM>", "Path to the source composefs repository")
+    .option("--name <NAME>", "Tag to assign to the image in the destination repository")
+    .option("--zerocopy", "Share blocks or files instead of copying them")
+    .addOption(
+      new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
+        .argParser(parsed(parseCount)),
+    )
+    .option("--json", "Output the result as JSON")
+    .action(async (reference, options) => {
+      using repository = openRepository(context);
+      using from = Repository.open(options.from, {
+        notice: (text) => context.warn(text),
+      });
+      using progress = await context.progress();
+      const result = await copyImage(repository, openImageArgument(from, reference), {
+        from,
+        name: options.name,
+        zerocopy: options.zerocopy ?? false,
+        jobs: options.jobs,
+        progress: progress.sink,
+      });
+      progress[Symbol.dispose]();
+      const { stdout } = context;
+      if (options.json) {
+        stdout.json({
+          manifest_digest: result.manifestDigest,
+          manifest_verity: result.manifestStream,
+          config_digest: result.configDigest,
+          config_verity: result.configStream,
+          tag: options.name ?? null,
+        });
+        return;
+      }
+      const tagged = options.name === undefined ? "" : `, tagged as ${options.name}`;
+      stdout.line(`Copied image ${reference} from ${options.from} to destination repo${tagged}`);
+      stdout.line(`Manifest digest: ${result.manifestDigest}`);
+      stdout.line(`Manifest verity: ${result.manifestStream}`);
+      stdout.line(`Config digest:   ${result.configDigest}`);
+      stdout.line(`Config verity:   ${result.configStream}`);
+    });
+  return withNotes(declared, {
+    examples: [
+      "cfs --repo r oci copy --from other --name myimage myimage",
+      "cfs --repo r oci copy --from other --zerocopy @sha256:…",
+    ],
+    complete: { "--from": "directory" },
+  });
+}

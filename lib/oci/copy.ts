@@ -1,0 +1,133 @@
+/** Copying images between repositories (spec: oci 4.4, repository 12). */
+import {
+  type Digest,
+  type ObjectId,
+  PolicyError,
+  type ProgressSink,
+  withContext,
+} from "../base/mod.ts";
+import type { Repository } from "../repository/mod.ts";
+import { type ImportedImage, importImage, type PullStats } from "./image_import.ts";
+import { layerObject, type OciImage, openImageRef } from "./image.ts";
+import type { LayerSupply } from "./layer_supply.ts";
+import { MANIFEST_TYPE, tarCompression } from "./media_types.ts";
+import { contentDigest } from "./stored_layer_import.ts";
+import { configStream, tagRef } from "./tags.ts";
+
+/** How to copy. */
+export interface CopyOptions {
+  /** Tag to make in the destination. @default none */
+  name?: string | undefined;
+  /** Share blocks or files; fails where that cannot be. @default false */
+  zerocopy?: boolean;
+  /** Workers. @default navigator.hardwareConcurrency */
+  jobs?: number | undefined;
+  /** Take what is there for damaged until it is compared. @default false */
+  repair?: boolean;
+  /** Gives up when aborted. */
+  signal?: AbortSignal | undefined;
+  /** Told how far it is, per layer, and about warnings. */
+  progress?: ProgressSink | undefined;
+}
+
+/** What a copy came to. */
+export interface CopyResult {
+  /** Digest of the manifest. */
+  readonly manifestDigest: Digest;
+  /** Object id of the manifest's stream in the destination. */
+  readonly manifestStream: ObjectId;
+  /** Digest of the config. */
+  readonly configDigest: Digest;
+  /** Object id of the config's stream in the destination. */
+  readonly configStream: ObjectId;
+  /** Counters over all layers that were copied. */
+  readonly stats: PullStats;
+}
+
+/**
+ * Copies an image from another repository, which may have another algorithm. Layers are compared
+ * with their digests on the way, and images are made anew in the formats of the destination.
+ *
+ * @param image an opened image of `from`, or its tag, or its manifest digest as `@sha256:…`
+ * @throws {PolicyError} when `zerocopy` is asked for and the algorithms differ
+ * @throws {DigestMismatchError} when the source is damaged; as a cause
+ */
+export async function copyImage(
+  repository: Repository,
+  image: OciImage | string,
+  options: CopyOptions & { from: Repository },
+): Promise<CopyResult> {
+  const { from, name } = options;
+  if (name !== undefined) tagRef(name);
+  const zerocopy = options.zerocopy ?? false;
+  if (zerocopy && from.algorithm.hash !== repository.algorithm.hash) {
+    throw new PolicyError(
+      `--zerocopy requires matching hash algorithms; source uses ${hashName(from)} but ` +
+        `destination uses ${hashName(repository)}`,
+    );
+  }
+  repository.assertWritable();
+  const opened = typeof image === "string" ? openImageRef(from, image) : image;
+  try {
+    const imported = await importStored(repository, opened, options);
+    return {
+      manifestDigest: opened.manifestDigest,
+      configDigest: opened.configDigest,
+      manifestStream: imported.manifestStream,
+      configStream: repository.streamObject(configStream(opened.configDigest))!,
+      stats: imported.stats,
+    };
+  } catch (cause) {
+    options.signal?.throwIfAborted();
+    throw withContext(`Unable to copy image ${opened.manifestDigest} from ${from.path}`, cause);
+  }
+}
+
+/** As the reference writes it. */
+function hashName(repository: Repository): string {
+  return repository.algorithm.hash === "sha256" ? "Sha256" : "Sha512";
+}
+
+/** Imports an image of another repository. */
+function importStored(
+  repository: Repository,
+  image: OciImage,
+  options: CopyOptions & { from: Repository },
+): Promise<ImportedImage> {
+  const { manifest, manifestDigest, manifestStream } = image;
+  const { bytes } = manifestStream;
+  const mediaType = manifest.mediaType ?? MANIFEST_TYPE;
+  const descriptor = { mediaType, digest: manifestDigest, size: bytes.length };
+  const selected = { descriptor, bytes: Uint8Array.from(bytes), manifest };
+  return importImage(repository, { selected, configBytes: image.configStream.bytes }, {
+    tag: options.name,
+    supply: storedLayers(image, options),
+    jobs: options.jobs,
+    repair: options.repair,
+    signal: options.signal,
+    progress: options.progress,
+  });
+}
+
+/** Layers as another repository has them. */
+export function storedLayers(
+  image: OciImage,
+  options: { from: Repository; zerocopy?: boolean },
+): LayerSupply {
+  const { from, zerocopy = false } = options;
+  const source = { root: from.directory.number, algorithm: from.algorithm, secure: from.secure };
+  return ({ id, descriptor }, { pool, objects }) => {
+    const object = layerObject(image, id);
+    const stored = from.openStreamObject(object);
+    const plain = tarCompression(descriptor.mediaType) === "none";
+    const content = contentDigest({ id, blob: descriptor.digest, plain }, stored.contentType);
+    return pool.import("import-stored-layer", {
+      source,
+      stream: object,
+      content: content?.toString(),
+      zerocopy,
+      diffId: content?.toString(),
+      objects,
+    }, { id: id.toString(), total: Number(stored.streamSize) });
+  };
+}

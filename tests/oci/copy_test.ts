@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import type { HashName } from "../../lib/base/mod.ts";
+import { checkImages, copyImage, openImageRef } from "../../lib/oci/mod.ts";
+import type { Repository } from "../../lib/repository/mod.ts";
+import { loadNative } from "../helpers/native.ts";
+import { content, header } from "../helpers/make_tar.ts";
+import { needTool, testWith } from "../helpers/needs.ts";
+import { runOk } from "../helpers/run.ts";
+import { TempDir } from "../helpers/temp.ts";
+import { tool } from "../helpers/tool.ts";
+import { chain, fixtureLayout, listing, makeImage, newRepository, pull } from "./_oci.ts";
+
+loadNative();
+
+function file(name: string, bytes: Uint8Array | string): Buffer {
+  return Buffer.concat([header({ name, size: bytes.length }), content(bytes)]);
+}
+
+function tar(...members: Buffer[]): Uint8Array {
+  return Buffer.concat([...members, Buffer.alloc(1024)]);
+}
+
+function layers(): Uint8Array[] {
+  const big = new Uint8Array(3_000_000).map((_, i) => i * i % 251);
+  return [
+    tar(header({ name: "usr/", type: "5", mode: 0o755 }), file("usr/big", big)),
+    tar(file("usr/small", "hello"), file("usr/middle", "x".repeat(1000))),
+  ];
+}
+
+async function stored(dir: TempDir, hash: HashName = "sha256"): Promise<Repository> {
+  const repository = newRepository(dir.join("from"), { hash });
+  await pull(repository, makeImage(dir.join("layout"), { layers: layers() }));
+  return repository;
+}
+
+/** What a repository consists of, without how long it is ago. */
+function whole(repository: Repository): string[] {
+  return listing(repository.path);
+}
+
+Deno.test("copyImage() gives what a pull of the same image gives", async (t) => {
+  for (const source of ["sha256", "sha512"] as const) {
+    for (const hash of ["sha256", "sha512"] as const) {
+      for (const zerocopy of source === hash ? [false, true] : [false]) {
+        await t.step(`${source} to ${hash}${zerocopy ? ", zerocopy" : ""}`, async () => {
+          using dir = new TempDir();
+          using from = await stored(dir, source);
+          using to = newRepository(dir.join("to"), { hash });
+          const result = await copyImage(to, "t", { from, name: "t", zerocopy, jobs: 2 });
+          using pulled = newRepository(dir.join("pulled"), { hash });
+          await pull(pulled, `oci:${dir.join("layout")}`);
+          assert.deepEqual(whole(to), whole(pulled));
+          const image = openImageRef(to, "t");
+          assert.equal(result.manifestStream, image.manifestStream.stream);
+          assert.equal(result.configStream, image.configStream.stream);
+          const report = await checkImages(to, { deep: true });
+          assert.deepEqual([report.errors, report.repo.errors], [[], []]);
+          const before = whole(to);
+          const again = await copyImage(to, "t", { from, name: "t", zerocopy });
+          assert.equal(again.stats.layersPresent, 2);
+          assert.deepEqual(whole(to), before);
+        });
+      }
+    }
+  }
+});
+
+Deno.test("copyImage() shares files where it is asked to and blocks cannot be", async () => {
+  using dir = new TempDir(); // a file system without reflinks
+  using from = await stored(dir);
+  using to = newRepository(dir.join("to"));
+  await copyImage(to, "t", { from, zerocopy: true });
+  const [id] = from.openStream(`oci-layer-${openImageRef(from, "t").layerIds[0]}`).objectRefs;
+  const path = (repository: Repository) =>
+    `${repository.path}/objects/${id!.slice(0, 2)}/${id!.slice(2)}`;
+  assert.equal(Deno.statSync(path(to)).ino, Deno.statSync(path(from)).ino);
+});
+
+Deno.test("copyImage() makes no tag unless told", async () => {
+  using dir = new TempDir();
+  using from = await stored(dir);
+  using to = newRepository(dir.join("to"));
+  await copyImage(to, "t", { from });
+  assert.deepEqual(to.listRefs("streams"), []);
+  assert.ok((await to.fsck()).ok);
+});
+
+Deno.test("copyImage() takes no damaged layer along", async (t) => {
+  for (const zerocopy of [false, true]) {
+    for (const hash of zerocopy ? ["sha256"] as const : ["sha256", "sha512"] as const) {
+      await t.step(`${hash}${zerocopy ? ", zerocopy" : ""}`, async () => {
+        using dir = new TempDir();
+        using from = await stored(dir);
+        using to = newRepository(dir.join("to"), { hash });
+        const { layerIds } = openImageRef(from, "t");
+        const [id] = from.openStream(`oci-layer-${layerIds[0]}`).objectRefs;
+        const path = `${from.path}/objects/${id!.slice(0, 2)}/${id!.slice(2)}`;
+        Deno.writeFileSync(path, Deno.readFileSync(path).map((byte) => byte ^ 1));
+        await assert.rejects(
+          copyImage(to, "t", { from, name: "t", zerocopy }),
+          (error) => /Digest mismatch|does not match|expected/i.test(chain(error)),
+        );
+        assert.deepEqual(to.listStreams(), []);
+        assert.ok((await to.fsck()).ok);
+      });
+    }
+  }
+});
+
+Deno.test("copyImage() refuses to share between algorithms", async () => {
+  using dir = new TempDir();
+  using from = await stored(dir);
+  using to = newRepository(dir.join("to"), { hash: "sha512" });
+  await assert.rejects(copyImage(to, "t", { from, zerocopy: true }), {
+    message: "--zerocopy requires matching hash algorithms; source uses Sha256 but destination " +
+      "uses Sha512",
+  });
+});
+
+Deno.test("copyImage() fails where nothing can be shared", async () => {
+  using memory = new TempDir();
+  using disk = new TempDir({ on: "disk" });
+  if (Deno.statSync(memory.path).dev === Deno.statSync(disk.path).dev) return;
+  using from = await stored(memory);
+  using to = newRepository(disk.join("to"));
+  await assert.rejects(
+    copyImage(to, "t", { from, zerocopy: true }),
+    (error) => /can neither be cloned nor linked/.test(chain(error)),
+  );
+  assert.ok((await to.fsck()).ok);
+});
+
+Deno.test("copyImage() copies artifacts", async (t) => {
+  for (const name of ["art", "art1", "artsub"]) {
+    for (const zerocopy of [false, true]) {
+      await t.step(`${name}${zerocopy ? ", zerocopy" : ""}`, async () => {
+        using dir = new TempDir();
+        const layout = await fixtureLayout("sources", name, dir);
+        using from = newRepository(dir.join("from"));
+        await pull(from, `oci:${layout}`);
+        using to = newRepository(dir.join("to"));
+        await copyImage(to, "t", { from, name: "t", zerocopy });
+        assert.deepEqual(whole(to), whole(from));
+      });
+    }
+  }
+});
+
+testWith({
+  name: "copyImage() gives the objects and names that the reference's copy gives",
+  needs: [needTool("cfsctl")],
+  async fn(t) {
+    using dir = new TempDir();
+    using from = await stored(dir);
+    for (const hash of ["sha256", "sha512"] as const) {
+      await t.step(hash, async () => {
+        const path = dir.join(`peer-${hash}`);
+        const peer = (...args: string[]) => runOk([tool("cfsctl"), "--repo", path, ...args]);
+        await peer("init", "--insecure", "--algorithm", `fsverity-${hash}-12`);
+        await peer("oci", "copy", "--from", from.path, "--name", "n", "t");
+        await peer("gc");
+        using to = newRepository(dir.join(`ours-${hash}`), { hash });
+        const { manifestDigest } = await copyImage(to, "t", { from, name: "n" });
+        // The reference writes the manifest's references in an order that changes from run to run.
+        const manifest = `oci-manifest-${manifestDigest}`;
+        const id = to.streamObject(manifest)!;
+        const files = (path: string, object: string) =>
+          listing(path).filter((line) =>
+            !line.includes(manifest) && !line.includes(object.slice(2)) && !line.endsWith("/") &&
+            !line.startsWith("/meta.json")
+          );
+        const theirs = Deno.readLinkSync(`${path}/streams/${manifest}`)
+          .replace("../objects/", "").replace("/", "");
+        assert.deepEqual(files(to.path, id), files(path, theirs));
+        await peer("fsck");
+      });
+    }
+  },
+});
