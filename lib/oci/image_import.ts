@@ -12,11 +12,11 @@ import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import { type ImageConfig, parseConfig } from "./documents.ts";
 import { imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
 import { hasWholeLayer, linkedImage, type OciImage, openManifest } from "./image.ts";
+import { KeptLayers } from "./kept_layers.ts";
 import { LayerPool } from "./layer_pool.ts";
 import {
   type LayerSupply,
   standsFor,
-  type SuppliedLayer,
   type SupplyContext,
   type WantedLayer,
 } from "./layer_supply.ts";
@@ -137,14 +137,14 @@ class ImageImport {
     bytesStored: 0,
     bytesInlined: 0,
   };
-  /** What is kept for layers until they have their names. */
-  readonly #kept: SuppliedLayer[] = [];
+  readonly #kept: KeptLayers;
 
   constructor(repository: Repository, documents: ImageDocuments, options: ImportOptions) {
     this.#repository = repository;
     this.#documents = documents;
     this.#options = options;
     this.#progress = options.progress ?? (() => {});
+    this.#kept = new KeptLayers(repository);
   }
 
   async run(): Promise<ImportedImage> {
@@ -176,7 +176,7 @@ class ImageImport {
       layers,
       images,
     }, { tag: this.#options.tag });
-    for (const layer of this.#kept) layer.release?.();
+    this.#kept.release();
     return {
       manifestStream,
       image: images.get(this.#repository.formats[0]!),
@@ -266,7 +266,7 @@ class ImageImport {
     try {
       const imported = await this.#options.supply(layer, to.context);
       for (const text of imported.warnings) this.#progress({ type: "warning", text });
-      this.#kept.push(imported);
+      this.#kept.add({ id, object: imported.stream }, imported, descriptor.size);
       const before = to.objects.get(key);
       if (before !== undefined) {
         // The same layer packed in another way: read to see that it is, and no more than that.

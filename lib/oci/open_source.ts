@@ -10,6 +10,9 @@ import { parseImageReference, parseLayoutReference } from "./reference.ts";
 import { RegistrySource, type RegistrySourceOptions } from "./registry_source.ts";
 import type { ImageSource } from "./source.ts";
 
+/** How registries are talked to. */
+export type RegistryAccess = Omit<RegistrySourceOptions, "signal" | "repository">;
+
 /** How sources are opened; what is about registries counts for `docker://` only. */
 export type SourceOptions = RegistrySourceOptions;
 

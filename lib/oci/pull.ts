@@ -13,7 +13,7 @@ import {
 import type { Platform } from "./documents.ts";
 import { importImage, type PullStats } from "./image_import.ts";
 import { wholeBlobs } from "./layer_supply.ts";
-import { openSource, type SourceOptions } from "./open_source.ts";
+import { openSource, type RegistryAccess, type SourceOptions } from "./open_source.ts";
 import { nativePlatform } from "./platform.ts";
 import type { ImageSource, SelectedManifest } from "./source.ts";
 import { tagRef } from "./tags.ts";
@@ -48,6 +48,8 @@ export interface PullOptions {
    * config and layers. Throws when it may not.
    */
   admit?: (selected: SelectedManifest, source: ImageSource) => Promise<void>;
+  /** How registries are talked to. */
+  registry?: RegistryAccess;
   /** Gives up when aborted. */
   signal?: AbortSignal;
   /** Told how far it is, per layer, and about warnings. */
@@ -76,7 +78,7 @@ export interface PullResult {
  * Pulls an image: every digest is checked before anything gets a name; objects are durable before
  * names are made; the tag comes last.
  *
- * @param reference `oci:PATH` or `oci-archive:PATH`, with `:TAG`, `@DIGEST` or `:@POSITION`
+ * @param reference as of {@linkcode openSource}
  * @throws {InvalidNameError} for a bad tag or reference; nothing was read then
  * @throws {PolicyError} when the repository cannot be written to; nothing was read then
  * @throws {NotFoundError} when there is no such image, or none for the platform
@@ -91,8 +93,8 @@ export async function pullImage(
   tagRef(tag);
   repository.assertWritable();
   const { signal } = options;
-  const sourceOptions: SourceOptions = { signal, repository };
-  await using source = await openSource(reference, sourceOptions);
+  const opened: SourceOptions = { ...options.registry, signal, repository };
+  await using source = await openSource(reference, opened);
   try {
     return await pullFrom(repository, source, { ...options, tag });
   } catch (cause) {

@@ -71,16 +71,23 @@ export function nameImage(
   if (tag !== undefined) tagImage(repository, descriptor.digest, tag);
 }
 
-/**
- * Names a layer that is stored, so that it stays for whoever goes on later. One that is named
- * already keeps its stream.
- */
+/** Names a layer that is stored; see {@linkcode nameLayers}. */
 export function nameLayer(repository: Repository, layer: LayerRef): void {
+  nameLayers(repository, [layer]);
+}
+
+/**
+ * Names layers that are stored, so that they stay for whoever goes on later. Those that are named
+ * already keep their streams.
+ */
+export function nameLayers(repository: Repository, layers: readonly LayerRef[]): void {
   whileNaming(repository, () => {
-    const name = layerStream(layer.id);
-    if (repository.streamObject(name) !== undefined) return;
+    const unnamed = layers.filter(({ id }) =>
+      repository.streamObject(layerStream(id)) === undefined
+    );
+    if (unnamed.length === 0) return;
     repository.sync();
-    repository.linkStream(name, layer.object);
+    for (const { id, object } of unnamed) repository.linkStream(layerStream(id), object);
   });
 }
 
