@@ -61,6 +61,7 @@ export type {
 } from "./source.ts";
 export type { DeltaMode } from "./delta_pull.ts";
 export { pullImage, type PullOptions, type PullResult } from "./pull.ts";
+export { copyImage, type CopyOptions, type CopyResult } from "./copy.ts";
 export { pushImage, type PushOptions, type PushResult, type PushStats } from "./push.ts";
 export type { Compression } from "./media_types.ts";
 export type { ManifestFormat } from "./repack.ts";
