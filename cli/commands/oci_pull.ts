@@ -1,4 +1,5 @@
-import { InvalidNameError } from "../../lib/base/mod.ts";
+import { InvalidNameError, withContext } from "../../lib/base/mod.ts";
+import type { PublicKey } from "../../lib/signature/mod.ts";
 import { parsePlatform, pullImage, type PullResult } from "../../lib/oci/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
@@ -29,6 +30,18 @@ function parseJobs(text: string): number {
   throw new InvalidNameError("expected a number from 1 to 999");
 }
 
+const MAX_KEY_FILE = 1 << 20;
+
+async function readKey(path: string): Promise<PublicKey> {
+  const { PublicKey } = await import("../../lib/signature/mod.ts");
+  try {
+    if (Deno.statSync(path).size > MAX_KEY_FILE) throw new InvalidNameError("File is no key");
+    return PublicKey.fromPem(Deno.readTextFileSync(path));
+  } catch (cause) {
+    throw withContext(`Reading public key ${path}`, cause);
+  }
+}
+
 /** Declares `oci pull`. */
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("pull")
@@ -47,6 +60,14 @@ export function command(context: Context): CommandUnknownOpts {
       "--repair",
       "Compare what is there already with the source, and replace what is damaged",
     )
+    .addOption(
+      new Option("--delta <MODE>", "Whether to fetch a delta to an image that is there")
+        .choices(["auto", "off", "require"] as const).default("auto" as const),
+    )
+    .option(
+      "--verify-key <PEM>",
+      "File with the public key that must have signed the image, in the delta that IMAGE is",
+    )
     .option("--json", "Output the result as JSON")
     .action(async (reference, name, options) => {
       using repository = openRepository(context);
@@ -56,6 +77,8 @@ export function command(context: Context): CommandUnknownOpts {
         ...(options.platform === undefined ? {} : { platform: options.platform }),
         ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
         repair: options.repair ?? false,
+        delta: options.delta,
+        ...(options.verifyKey === undefined ? {} : { verifyKey: await readKey(options.verifyKey) }),
         progress: progress.sink,
       });
       progress[Symbol.dispose]();
@@ -82,6 +105,6 @@ export function command(context: Context): CommandUnknownOpts {
       "cfs --repo r oci pull oci-archive:image.tar myimage",
       "cfs oci pull --platform linux/arm64 oci:layout myimage",
     ],
-    complete: { "0": "source", "--platform": "platform" },
+    complete: { "0": "source", "--platform": "platform", "--verify-key": "file" },
   });
 }

@@ -4,7 +4,6 @@ import type { Repository } from "../repository/mod.ts";
 import type { PublicKey } from "../signature/mod.ts";
 import { parseDelta, readDeltaTarget } from "./delta_artifact.ts";
 import { findDelta } from "./delta_find.ts";
-import { verifyDelta } from "./delta_signature.ts";
 import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs, deltaLayers } from "./delta_supply.ts";
 import { type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
@@ -54,7 +53,10 @@ export async function openDelta(
   const { delta: mode = "auto", layerLimit, progress } = options;
   const delta = parseDelta(options.selected.manifest);
   const documents = await readDeltaTarget(source, delta);
-  if (options.verifyKey !== undefined) await verifyDelta(source, delta, options.verifyKey);
+  if (options.verifyKey !== undefined) {
+    const { verifyDelta } = await import("./delta_signature.ts");
+    await verifyDelta(source, delta, options.verifyKey);
+  }
   const whole = mode === "auto" && source.remote ? options.whole : undefined;
   if (options.repair) {
     if (whole !== undefined) return { documents, supply: whole };
