@@ -9,6 +9,10 @@ const HINTS: readonly (readonly [RegExp, (program: string) => string])[] = [
     (program) => `"${program} oci images" lists the tags, "@sha256:…" names a manifest`,
   ],
   [
+    /delta is based on an image|Reused layers? .* not found/,
+    (program) => `"${program} oci pull" of the old image first, or of the new image without delta`,
+  ],
+  [
     /No composefs EROFS image linked/i,
     (program) => `"${program} oci pull" of the same image makes it`,
   ],
