@@ -11,6 +11,9 @@ const MAX_CONTENT = 4 * 1024 * 1024;
  */
 const MAX_STEPS = 256;
 
+/** Packets that are looked at: one too many signatures is as bad as a thousand. */
+const MAX_PACKETS = 64;
+
 /** A message taken apart; nothing of it is verified. */
 export interface GpgMessage {
   /** What is said to be signed. */
@@ -30,10 +33,10 @@ export async function readGpgMessage(
 ): Promise<GpgMessage> {
   let packets: OpenPgp.AnyPacket[];
   try {
-    packets = [...await readPackets(openpgp, bytes)];
+    packets = await allPackets(await readPackets(openpgp, bytes));
     const [first] = packets;
     if (packets.length === 1 && first instanceof openpgp.CompressedDataPacket) {
-      packets = [...(first as unknown as { packets: OpenPgp.AnyPacket[] }).packets];
+      packets = await allPackets((first as unknown as { packets: LazyPackets }).packets);
     }
   } catch (cause) {
     // The library throws errors of any kind for bytes it cannot parse.
@@ -55,10 +58,28 @@ export async function readGpgMessage(
   return { content, signatures };
 }
 
+/** What comes after a packet with content, the library reads only when asked to. */
+type LazyPackets = OpenPgp.AnyPacket[] & {
+  readonly stream?: {
+    getReader(): { read(): Promise<{ value?: OpenPgp.AnyPacket; done: boolean }> };
+  } | null;
+};
+
+async function allPackets(packets: LazyPackets): Promise<OpenPgp.AnyPacket[]> {
+  const all = [...packets];
+  const reader = packets.stream?.getReader();
+  while (reader !== undefined && all.length < MAX_PACKETS) {
+    const { value, done } = await reader.read();
+    if (done || value === undefined) break;
+    all.push(value);
+  }
+  return all;
+}
+
 async function readPackets(
   openpgp: typeof OpenPgp,
   bytes: Uint8Array,
-): Promise<OpenPgp.AnyPacket[]> {
+): Promise<LazyPackets> {
   const allowed = [
     openpgp.CompressedDataPacket,
     openpgp.LiteralDataPacket,

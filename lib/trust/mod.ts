@@ -84,3 +84,9 @@ export {
 export { findInDirectory, findLookaside, type LookasideQuery } from "./lookaside.ts";
 export { type RegistriesChoice, RegistriesD, type SignatureStorage } from "./registries_d.ts";
 export { registryAttachments } from "./registry_attachments.ts";
+export {
+  type DiscoveryOptions,
+  findSignatures,
+  needsSignatures,
+  type SignaturePlaces,
+} from "./discovery.ts";

@@ -52,11 +52,11 @@ function readPayload(
   options: { kind: keyof typeof PAYLOAD_TYPES; faults: Faults },
 ): SignaturePayload | undefined {
   const { kind, faults } = options;
+  root.only(["critical", "optional"]);
   const critical = object(root, "critical", faults);
   const optional = kind === "cosign" && root.node("optional")?.kind === "null"
     ? undefined
     : object(root, "optional", faults);
-  root.only(["critical", "optional"]);
   if (critical === undefined) return undefined;
   critical.only(["type", "image", "identity"]);
   const type = critical.required("type");
