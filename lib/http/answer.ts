@@ -58,6 +58,12 @@ export class AnswerExchange implements Exchange {
   /** Takes the answer. */
   async receive(response: Incoming, count: ByteCounter, url: URL): Promise<void> {
     const { status, headers } = response;
+    if (this.#options.method === "HEAD") {
+      // Its length is that of the body which does not come.
+      await response.body?.cancel();
+      this.#answer = { status, headers, url, bytes: new Uint8Array(0) };
+      return;
+    }
     const bytes = await boundedBody(this.#url, response, {
       maxSize: this.#options.maxSize ?? MAX_ANSWER,
       count,

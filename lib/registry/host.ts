@@ -16,8 +16,12 @@ import { registryError } from "./error.ts";
 
 /** Milliseconds without a byte after which a request is given up. */
 const STALL = 60_000;
+/** Milliseconds in which an insecure registry must speak TLS. */
+const PROBE = 10_000;
 /** Tries after the first one. */
 const RETRIES = 4;
+/** Statuses with which a registry answers its first request. */
+const ANSWERS: readonly number[] = [200, 401];
 
 /** How a registry is reached. */
 export interface HostOptions {
@@ -74,32 +78,34 @@ export class RegistryHost implements Disposable {
       verifyTls: !insecure,
     });
     try {
-      return await ping(client, name, insecure);
+      return await ping(client, name, options);
     } catch (error) {
       client[Symbol.dispose]();
       throw error;
     }
 
-    async function ping(client: HttpClient, name: string, insecure: boolean) {
+    async function ping(client: HttpClient, name: string, options: HostOptions) {
       const url = new URL(`https://${name}/v2/`);
-      const { signal } = options.http;
-      const how: RequestOptions = { statuses: [200, 401], ...(signal ? { signal } : {}) };
+      const { insecure, http: { signal } } = options;
       try {
-        const answer = await client.request(url, insecure ? { ...how, once: true } : how);
-        return new RegistryHost(client, { ...answer, url }, !insecure);
+        const head = insecure
+          ? await client.request(url, { statuses: ANSWERS, ...probe(signal) })
+          : await client.request(url, { statuses: ANSWERS });
+        return new RegistryHost(client, { ...head, url }, !insecure);
       } catch (error) {
-        if (!(error instanceof HttpError)) throw error;
-        const failed = registryError(error, { what: `registry ${name}`, access: "first request" });
-        if (!insecure || error.status !== undefined) throw failed;
+        signal?.throwIfAborted();
+        const first = failureOf(error, url);
+        const failed = registryError(first, { what: `registry ${name}`, access: "first request" });
+        if (!insecure || first.status !== undefined) throw failed;
         try {
           const plain = new URL(`http://${name}/v2/`);
-          const answer = await client.request(plain, how);
-          return new RegistryHost(client, { ...answer, url: plain }, false);
+          const head = await client.request(plain, { statuses: ANSWERS });
+          return new RegistryHost(client, { ...head, url: plain }, false);
         } catch (second) {
           if (!(second instanceof HttpError)) throw second;
           throw registryError(second, {
             what: `registry ${name}`,
-            access: `after https failed: ${error.message}`,
+            access: `after https failed: ${first.message}`,
           });
         }
       }
@@ -145,6 +151,24 @@ export class RegistryHost implements Disposable {
   [Symbol.dispose](): void {
     this.client[Symbol.dispose]();
   }
+}
+
+/** One try that does not wait for long: what does not speak TLS may not say anything at all. */
+function probe(signal: AbortSignal | undefined): RequestOptions {
+  const timeout = AbortSignal.timeout(PROBE);
+  return {
+    once: true,
+    signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+  };
+}
+
+/** Why there was no answer. */
+function failureOf(error: unknown, url: URL): HttpError {
+  if (error instanceof HttpError) return error;
+  if (error instanceof DOMException && error.name === "TimeoutError") {
+    return new HttpError(url, "No answer");
+  }
+  throw error;
 }
 
 /** An exchange with the header that lets it in, renewed once when it does not. */

@@ -33,5 +33,13 @@ export {
   MAX_MANIFEST,
   type RemoteManifest,
   RemoteRepository,
+  type StoredManifest,
 } from "./repository.ts";
 export type { Surroundings } from "./surroundings.ts";
+export {
+  type BlobUpload,
+  DEFAULT_CHUNK,
+  type UploadOptions,
+  type UploadResult,
+  type UploadSource,
+} from "./upload.ts";

@@ -12,6 +12,14 @@ import {
   parseRecord,
   type RemoteDescriptor,
 } from "./json.ts";
+import {
+  BlobUpload,
+  uploadBlob,
+  type UploadOptions,
+  type UploadPlace,
+  type UploadResult,
+  type UploadSource,
+} from "./upload.ts";
 import { attachmentTag, type DockerReference } from "./reference.ts";
 
 /** Largest manifest or index, in bytes. */
@@ -48,6 +56,14 @@ export interface ManifestHead {
   readonly digest: Digest | undefined;
   /** Size in bytes, when the registry says it. */
   readonly size: number | undefined;
+}
+
+/** A manifest that a registry took. */
+export interface StoredManifest {
+  /** Its digest. */
+  readonly digest: Digest;
+  /** Whether the registry lists it as referring to its subject. */
+  readonly listed: boolean;
 }
 
 /** How one thing is fetched. */
@@ -315,6 +331,87 @@ export class RemoteRepository {
       next = nextPage(answer);
     }
     return tags;
+  }
+
+  /**
+   * Sends a blob, unless the registry has it or can take it from another repository.
+   *
+   * @param source its bytes; read again from where the registry stopped when a connection was lost
+   * @throws {RegistryError} when the registry refuses or cannot be reached
+   * @throws {FormatError} when the source has less than the announced size
+   */
+  async upload(
+    blob: BlobRef,
+    source: UploadSource,
+    options: UploadOptions = {},
+  ): Promise<UploadResult> {
+    const place = this.#uploadPlace(blob.digest.toString(), options);
+    return await uploadBlob(place, blob, { source, options });
+  }
+
+  /** Begins to send a blob whose digest is not known yet. */
+  async startUpload(options: FetchOptions = {}): Promise<BlobUpload> {
+    return (await BlobUpload.start(this.#uploadPlace("an upload", options)))!;
+  }
+
+  #uploadPlace(what: string, options: FetchOptions): UploadPlace {
+    return {
+      host: this.#place.host,
+      path: this.path("blobs/uploads/"),
+      access: this.access(what, { signal: options.signal, actions: "pull,push" }),
+    };
+  }
+
+  /**
+   * Stores a manifest or index, whose blobs must be there.
+   *
+   * @param name tag or digest under which it is stored
+   * @throws {RegistryError} when the registry refuses
+   * @throws {DigestMismatchError} when the registry stored something else
+   */
+  async putManifest(
+    manifest: { readonly bytes: Uint8Array<ArrayBuffer>; readonly mediaType: string },
+    name: Digest | string,
+    options: FetchOptions = {},
+  ): Promise<StoredManifest> {
+    const { bytes, mediaType } = manifest;
+    if (typeof name !== "string") verify(bytes, name, "manifest");
+    const { headers } = await this.#place.host.request(this.path(`manifests/${name}`), {
+      method: "PUT",
+      headers: { "content-type": mediaType },
+      body: bytes,
+      statuses: [201, 200, 202],
+      access: this.access(name.toString(), { signal: options.signal, actions: "pull,push" }),
+    });
+    const stored = announcedDigest(headers);
+    if (stored !== undefined && isCheckable(stored)) verify(bytes, stored, "stored manifest");
+    this.#manifests.delete(name.toString());
+    const digest = typeof name === "string" ? Digest.sha256(hashOf("sha256", bytes)) : name;
+    return { digest, listed: headers.has("oci-subject") };
+  }
+
+  /**
+   * Adds a manifest to the list of what refers to another one, for registries that keep none.
+   *
+   * @param referrer the manifest, which must be stored
+   */
+  async addReferrer(
+    subject: Digest,
+    referrer: RemoteDescriptor,
+    options: FetchOptions = {},
+  ): Promise<void> {
+    const known = await this.#taggedReferrers(subject, options);
+    if (known.some(({ digest }) => digest.equals(referrer.digest))) return;
+    const manifests = [...known, referrer].map((one) => ({
+      mediaType: one.mediaType,
+      digest: one.digest,
+      size: one.size,
+      ...(one.artifactType === "" ? {} : { artifactType: one.artifactType }),
+      ...(Object.keys(one.annotations).length === 0 ? {} : { annotations: one.annotations }),
+    }));
+    const index = { schemaVersion: 2, mediaType: INDEX_TYPE, manifests };
+    const bytes = new TextEncoder().encode(JSON.stringify(index));
+    await this.putManifest({ bytes, mediaType: INDEX_TYPE }, attachmentTag(subject), options);
   }
 }
 

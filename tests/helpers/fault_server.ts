@@ -89,6 +89,8 @@ export class FaultServer implements AsyncDisposable {
           const got = await connection.read(buffer);
           if (got === null) return;
           text += Buffer.from(buffer.subarray(0, got)).toString("latin1");
+          // Somebody who tries TLS waits for an answer that is not coming.
+          if (text.charCodeAt(0) === TLS_HANDSHAKE) return;
           end = text.indexOf("\r\n\r\n");
         }
         const head = text.slice(0, end).split("\r\n");
@@ -177,6 +179,9 @@ export class FaultServer implements AsyncDisposable {
     while (this.#running.size > 0) await Promise.all(this.#running);
   }
 }
+
+/** First byte of a TLS connection. */
+const TLS_HANDSHAKE = 0x16;
 
 const TEXT: Record<number, string> = {
   200: "OK",
