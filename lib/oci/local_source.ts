@@ -1,8 +1,10 @@
 /** Sources on this machine's disks (spec: oci 5.1). */
+import type { SignaturePlaces } from "../trust/mod.ts";
 import { type Blob, type BlobStore, readDocument } from "./blob.ts";
 import { toOci } from "./convert.ts";
 import { type Descriptor, parseIndex, type Platform } from "./documents.ts";
 import type { LayoutStore } from "./layout.ts";
+import { layoutAttachments } from "./layout_attachments.ts";
 import type { LayoutReference, Transport } from "./reference.ts";
 import { entriesFor, selectManifest } from "./select.ts";
 import type { ImageSource, SelectedManifest } from "./source.ts";
@@ -49,6 +51,13 @@ export class LocalSource implements ImageSource {
   // deno-lint-ignore require-await -- what goes wrong comes as a rejection
   async blob(descriptor: Descriptor): Promise<Blob> {
     return this.#store.blob(descriptor);
+  }
+
+  // deno-lint-ignore require-await -- what goes wrong comes as a rejection
+  async signaturePlaces(): Promise<SignaturePlaces> {
+    if (this.transport === "dir") return { directory: this.name };
+    const layout = this.transport === "oci" || this.transport === "oci-archive";
+    return layout ? { attachments: layoutAttachments(this.#store) } : {};
   }
 
   /** The blobs, for those who read parts of them in place. */

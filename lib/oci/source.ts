@@ -1,5 +1,6 @@
 /** Where images come from, whatever the transport (spec: oci 5). */
 import type { Digest } from "../base/mod.ts";
+import type { SignaturePlaces } from "../trust/mod.ts";
 import type { Blob } from "./blob.ts";
 import type { Descriptor, Manifest, Platform } from "./documents.ts";
 import type { Transport } from "./reference.ts";
@@ -72,6 +73,9 @@ export interface ImageSource extends AsyncDisposable {
    */
   blob(descriptor: Descriptor, options?: BlobOptions): Promise<Blob>;
 
+  /** Bytes of a blob that an interrupted download has left, and that need not be fetched again. */
+  held?(descriptor: Descriptor): number;
+
   /**
    * Reads parts of a blob; what comes is not verified.
    *
@@ -90,4 +94,7 @@ export interface ImageSource extends AsyncDisposable {
    * @param artifactType only those of this type
    */
   referrers?(digest: Digest, artifactType?: string): Promise<Descriptor[]>;
+
+  /** Where signatures of the image may be; asked only when a policy wants some. */
+  signaturePlaces?(): Promise<SignaturePlaces>;
 }

@@ -90,3 +90,4 @@ export {
   needsSignatures,
   type SignaturePlaces,
 } from "./discovery.ts";
+export { formatSignature, rejection } from "./rejection.ts";
