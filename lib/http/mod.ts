@@ -16,6 +16,12 @@
 export { AnswerExchange, type RequestOptions } from "./answer.ts";
 export type { BodyReceiver, BodySink } from "./body.ts";
 export {
+  byterangesBoundary,
+  ByterangesParser,
+  type ContentRange,
+  parseContentRange,
+} from "./byteranges.ts";
+export {
   DEFAULT_REQUESTS,
   type GetOptions,
   HttpClient,

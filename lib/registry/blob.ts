@@ -1,6 +1,13 @@
 /** Bodies of known size that are the same for ever: what was cut off goes on (spec: oci 6). */
 import { type Digest, FormatError } from "../base/mod.ts";
-import type { AnswerHead, ByteCounter, Exchange, HttpRequest } from "../http/mod.ts";
+import {
+  type AnswerHead,
+  type ByteCounter,
+  type Exchange,
+  type HttpRequest,
+  type Incoming,
+  parseContentRange,
+} from "../http/mod.ts";
 
 /** What is known of a blob before it is there. */
 export interface BlobRef {
@@ -72,7 +79,7 @@ export class BlobDownload implements Exchange {
   }
 
   /** Takes the body of an answer. */
-  async receive(response: Response, count: ByteCounter): Promise<void> {
+  async receive(response: Incoming, count: ByteCounter): Promise<void> {
     const { status, headers } = response;
     const { size } = this.#blob;
     let skip = 0;
@@ -109,7 +116,7 @@ export class BlobDownload implements Exchange {
     }
   }
 
-  async #checkSize(response: Response, found: number): Promise<void> {
+  async #checkSize(response: Incoming, found: number): Promise<void> {
     if (found === this.#blob.size) return;
     await response.body?.cancel();
     throw this.#otherSize(String(found));
@@ -121,13 +128,8 @@ export class BlobDownload implements Exchange {
   }
 }
 
-/**
- * Size of the whole that a part is of; `undefined` when the part does not begin at `start`.
- *
- * @param range value of `Content-Range`
- */
+/** Size of the whole that a part is of; `undefined` when the part does not begin at `start`. */
 function partTotal(range: string | null, start: number): number | "*" | undefined {
-  const match = /^bytes (\d{1,16})-(\d{1,16})\/(\d{1,16}|\*)$/i.exec(range ?? "");
-  if (match === null || Number(match[1]) !== start) return undefined;
-  return match[3] === "*" ? "*" : Number(match[3]);
+  const part = parseContentRange(range);
+  return part?.start === start ? part.total ?? "*" : undefined;
 }

@@ -9,6 +9,7 @@ import {
   type HttpClientOptions,
   HttpError,
   type HttpRequest,
+  type Incoming,
   type RequestOptions,
 } from "../http/mod.ts";
 import type { RegistryAuth } from "./auth.ts";
@@ -53,6 +54,8 @@ export class RegistryHost implements Disposable {
   readonly client: HttpClient;
   /** Whether its certificate was verified. */
   readonly secure: boolean;
+  /** Ranges that it takes at a time, as far as is known; 0 for none. */
+  rangesAtOnce = Number.MAX_SAFE_INTEGER;
 
   private constructor(client: HttpClient, head: AnswerHead, secure: boolean) {
     this.client = client;
@@ -209,7 +212,7 @@ class Authorized implements Exchange {
     return this.#inner.accepts(status);
   }
 
-  receive(response: Response, count: ByteCounter, url: URL): Promise<void> {
+  receive(response: Incoming, count: ByteCounter, url: URL): Promise<void> {
     // Long transfers outlive their tokens more than once.
     this.#renewed = false;
     return this.#inner.receive(response, count, url);

@@ -18,6 +18,7 @@ export type { BlobRef, BlobSink } from "./blob.ts";
 export { RegistryClient, type RegistryClientOptions } from "./client.ts";
 export { RegistryError, type RegistryFault } from "./error.ts";
 export type { RemoteDescriptor } from "./json.ts";
+export type { BlobRange, RangeSink, RangesResult } from "./ranges.ts";
 export {
   attachmentTag,
   DEFAULT_DOMAIN,

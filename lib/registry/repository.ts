@@ -12,6 +12,7 @@ import {
   parseRecord,
   type RemoteDescriptor,
 } from "./json.ts";
+import { type BlobRange, fetchRanges, type RangeSink, type RangesResult } from "./ranges.ts";
 import {
   BlobUpload,
   uploadBlob,
@@ -253,6 +254,26 @@ export class RemoteRepository {
     await this.blob(blob, { write }, options);
     verify(bytes, digest, "blob");
     return bytes;
+  }
+
+  /**
+   * Fetches parts of a blob; interruptions are survived, and only what is missing is asked for
+   * again. The content is not verified.
+   *
+   * @param ranges ascending and not overlapping
+   * @returns `refused` when the server gives no parts, even if some came: fetch all of it, then
+   * @throws {RegistryError} when the blob is not to be had
+   */
+  async ranges(
+    blob: BlobRef,
+    ranges: readonly BlobRange[],
+    options: FetchOptions & { readonly sink: RangeSink },
+  ): Promise<RangesResult> {
+    const { sink } = options;
+    const { host } = this.#place;
+    const access = this.access(blob.digest.toString(), options);
+    const place = { host, path: this.path(`blobs/${blob.digest}`), access };
+    return await fetchRanges(place, blob, { ranges, sink });
   }
 
   /** Size of a blob in bytes; `undefined` when the registry does not have it. */
