@@ -21,6 +21,8 @@ const GAIN = 14;
 const MAX_PLACES = 8 * 2 ** 20;
 const MAX_HEAD_BITS = 21;
 const WORD = 4;
+/** A stretch is drawn back by no more than this, or inputs could be made that take for ever. */
+const MAX_BACK = 8192;
 
 const FACTOR_A = 0x9e3779b1;
 const FACTOR_B = 0x85ebca6b;
@@ -234,7 +236,7 @@ export class PairMatcher {
 
   /** How far the stretch at `scan` can be drawn back. */
   #backward(from: number, place: number, scan: number): number {
-    const limit = Math.min(scan - from, place);
+    const limit = Math.min(scan - from, place, MAX_BACK);
     let sum = 0;
     let best = 0;
     let length = 0;
@@ -260,7 +262,8 @@ export class PairMatcher {
       const at = first.first + i;
       if (this.#old[at + first.shift] === this.#fresh[at]) sum++;
       if (this.#old[at + second.shift] === this.#fresh[at]) sum--;
-      if (sum > best) {
+      // Of equals the first one keeps its bytes: they are settled then.
+      if (sum >= best) {
         best = sum;
         keep = i + 1;
       }
