@@ -13,6 +13,10 @@ export interface BodySink<T> extends Disposable {
 export interface BodyReceiver<T> {
   /** Takes a body in one piece. */
   whole(bytes: Uint8Array): T;
+  /** Whether {@linkcode BodyReceiver.whole} keeps nothing of what it is given. @default false */
+  readonly borrows?: boolean;
+  /** Whether a body of so many bytes is to come in one piece. @default up to 262144 */
+  fits?(size: number): boolean;
   /** Takes a body in pieces; called again when it has to begin anew. */
   open(): BodySink<T>;
   /** What an earlier download left; asked for once, before the first request. */

@@ -108,12 +108,11 @@ export class HttpClient implements Disposable {
   async download<T>(
     url: URL,
     receiver: BodyReceiver<T>,
-    options: { maxSize?: number; whole?: number; signal?: AbortSignal } = {},
+    options: { maxSize?: number; signal?: AbortSignal } = {},
   ): Promise<T> {
     const download = new Download(url, receiver, {
       maxSize: options.maxSize ?? Number.MAX_SAFE_INTEGER,
       headers: { "accept-encoding": "identity" },
-      whole: options.whole,
     });
     await this.run(url, download, options.signal);
     return download.result;

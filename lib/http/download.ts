@@ -13,8 +13,6 @@ export interface DownloadOptions {
   readonly maxSize: number;
   /** Headers of every request. */
   readonly headers: Record<string, string>;
-  /** Bodies up to this many bytes are handed over whole. @default 262144 */
-  readonly whole?: number | undefined;
 }
 
 /** The state of one download between requests. */
@@ -124,17 +122,21 @@ export class Download<T> implements Exchange, Disposable {
       await response.body?.cancel();
       throw tooLarge(this.#url, this.#options.maxSize);
     }
-    if (
-      this.#sink === undefined && length !== undefined && length <= (this.#options.whole ?? WHOLE)
-    ) {
-      const bytes = await response.bytes();
-      await count(bytes.length);
+    if (this.#sink === undefined && length !== undefined && this.#fits(length)) {
+      const { borrows = false } = this.#receiver;
+      const bytes = await (borrows && response.view ? response.view() : response.bytes());
       this.#received = bytes.length;
       this.#checkLength();
+      // Before anything is waited for: what was borrowed does not last.
       this.#done = { value: this.#receiver.whole(bytes) };
+      await count(bytes.length);
       return;
     }
     await this.#pieces(response, count);
+  }
+
+  #fits(length: number): boolean {
+    return this.#receiver.fits?.(length) ?? length <= WHOLE;
   }
 
   async #pieces(response: Incoming, count: ByteCounter): Promise<void> {

@@ -12,7 +12,11 @@ export interface HttpRequest {
 }
 
 /** An answer whose body is still to be read: what there is of a `Response` whoever sent for it. */
-export type Incoming = Pick<Response, "status" | "statusText" | "headers" | "body" | "bytes">;
+export interface Incoming
+  extends Pick<Response, "status" | "statusText" | "headers" | "body" | "bytes"> {
+  /** The whole body without a copy: valid only until something else is waited for. */
+  view?(): Promise<Uint8Array>;
+}
 
 /** The head of an answer. */
 export interface AnswerHead {

@@ -122,6 +122,23 @@ export class PlainConnection {
     }
   }
 
+  /** The next `size` bytes, when they fit in the buffer; valid until more is read. */
+  async view(size: number): Promise<Uint8Array | undefined> {
+    if (size > this.#buffer.length) return undefined;
+    if (size > this.#buffer.length - this.#start) {
+      this.#buffer.copyWithin(0, this.#start, this.#end);
+      this.#end -= this.#start;
+      this.#start = 0;
+    }
+    while (this.#end - this.#start < size) {
+      const got = await this.#connection.read(this.#buffer.subarray(this.#end));
+      if (got === null) throw new TypeError("The connection was closed before the body was whole");
+      this.#end += got;
+    }
+    this.#start += size;
+    return this.#buffer.subarray(this.#start - size, this.#start);
+  }
+
   /** A piece of at most `most` bytes, valid until the next one; undefined at the end. */
   async piece(most: number): Promise<Uint8Array | undefined> {
     if (this.#start === this.#end) {
@@ -209,6 +226,22 @@ class PlainAnswer implements Incoming {
     const pieces: Uint8Array<ArrayBuffer>[] = [];
     for await (const piece of this.#pieces()) pieces.push(piece);
     return await new Blob(pieces).bytes();
+  }
+
+  /** The whole body, valid until something else is waited for. */
+  async view(): Promise<Uint8Array> {
+    const size = this.#framing;
+    if (typeof size !== "number" || size === 0) return await this.bytes();
+    let bytes: Uint8Array | undefined;
+    try {
+      bytes = await this.#connection.view(size);
+    } catch (error) {
+      this.#end(false);
+      throw error;
+    }
+    if (bytes === undefined) return await this.bytes();
+    this.#end(this.#keep);
+    return bytes;
   }
 
   /** The body in pieces; leaving it early gives the connection up. */

@@ -34,7 +34,9 @@ export type FetchFile = <T>(
 /** Objects after which workers are started: fewer are imported before one has started. */
 const WORTH_WORKERS = 256;
 /** Objects above this many bytes come in pieces, and are kept in files while they do. */
-export const LARGE = 64 * 1024;
+const LARGE = 256 * 1024;
+/** So do smaller ones, when so many bytes are under way: a pull that fails loses them. */
+const UNDER_WAY = 1024 * 1024;
 /** Those up to this size may be imported by the thread that fetches. */
 const SMALL_PART = 4 * 1024 * 1024;
 /** Batches that a worker holds; few, since a killed pull loses them. */
@@ -57,6 +59,8 @@ export class RemoteFiles implements FileImport {
   #batch: FetchedBatch | undefined;
   readonly #buffers: ArrayBuffer[] = [];
   #fetched = 0;
+  /** Bytes of bodies that are in memory until they are whole. */
+  #underWay = 0;
   #failure: { readonly error: unknown } | undefined;
   readonly #aborted = () => this.#fail(this.#options.signal?.reason);
 
@@ -105,10 +109,18 @@ export class RemoteFiles implements FileImport {
   async #download(checksum: Checksum): Promise<void> {
     const importer = importerFor(this.#options.target);
     let part: PartFile | undefined;
+    let held = 0;
     const open = () => part ??= this.#journal?.openPart(checksum);
     try {
       for (;;) {
         const result = await this.#fetch<ImportedFile | PartFile | undefined>(checksum, {
+          borrows: true,
+          fits: (size) => {
+            if (size > LARGE || this.#underWay + size - held > UNDER_WAY) return false;
+            this.#underWay += size - held;
+            held = size;
+            return true;
+          },
           whole: (bytes) => this.#take(checksum, bytes),
           open: () => {
             const file = open();
@@ -131,6 +143,7 @@ export class RemoteFiles implements FileImport {
       }
       part?.remove();
     } finally {
+      this.#underWay -= held;
       part?.close();
     }
   }

@@ -27,7 +27,7 @@ import {
 } from "./object_kind.ts";
 import type { PullJournal } from "./pull_journal.ts";
 import { checkRef, parseRevision } from "./ref_names.ts";
-import { LARGE, RemoteFiles } from "./remote_files.ts";
+import { RemoteFiles } from "./remote_files.ts";
 import type { FileImport, ImportOptions, OstreeSource, ResolvedRef } from "./source.ts";
 import {
   MAX_SUMMARY_SIZE,
@@ -283,7 +283,7 @@ export class RemoteSource implements OstreeSource {
     const { receiver, signal } = options;
     try {
       return await this.#try(
-        (base) => this.#client.download(below(base, path), receiver, { signal, whole: LARGE }),
+        (base) => this.#client.download(below(base, path), receiver, { signal }),
         true,
       );
     } catch (error) {
