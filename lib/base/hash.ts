@@ -17,6 +17,8 @@ export interface StreamHash {
   update(bytes: Uint8Array): void;
   /** The digest of everything added. */
   digest(): Uint8Array;
+  /** An independent one that has been given the same bytes. */
+  copy(): StreamHash;
 }
 
 /**

@@ -51,6 +51,8 @@ export interface ImportOptions {
   readonly jobs?: number | undefined;
   /** Import layers that are there already once more, which repairs them. @default false */
   readonly repair?: boolean | undefined;
+  /** Put back zeros at the end of layers that a faulty encoder has dropped. @default false */
+  readonly repairPadding?: boolean | undefined;
   /** Gives up when aborted. */
   readonly signal?: AbortSignal | undefined;
   /** Told how far it is, per layer, and about warnings. */
@@ -226,7 +228,8 @@ class ImageImport {
       busy: remote,
       ...(jobs === undefined ? {} : { jobs }),
     });
-    const context = { pool, signal: given, objects: this.#objectOptions() };
+    const { repairPadding } = this.#options;
+    const context = { pool, signal: given, objects: this.#objectOptions(), repairPadding };
     const queue = missing.sort((a, b) => b.descriptor.size - a.descriptor.size);
     const failures: unknown[] = [];
     const lane = async () => {

@@ -20,6 +20,7 @@ import type { BatchMemory } from "./batch.ts";
 import { digestHash } from "./blob.ts";
 import { LayerObjects, type LayerStats } from "./layer_objects.ts";
 import type { Compression } from "./media_types.ts";
+import { missingPadding, zeroPadding } from "./padding.ts";
 import { sniffCompression, unpack } from "./unpack.ts";
 
 /** What every layer's task has, however its bytes are come by. */
@@ -30,6 +31,8 @@ export interface LayerTarget {
   readonly objects: ObjectDirectoryOptions;
   /** Number of batches that other workers would take, shared by all layers. */
   readonly credits: SharedArrayBuffer;
+  /** Put back zeros at the end that a faulty encoder has dropped. @default false */
+  readonly repairPadding?: boolean | undefined;
 }
 
 /** A blob as sent to a worker. */
@@ -108,6 +111,23 @@ export class Check {
       throw new DigestMismatchError(this.#what, this.#expected!.toString(), actual);
     }
   }
+
+  /** Bytes of zeros with which the digest would be right; 0 when it is, or they do not help. */
+  padding(): number {
+    const [hash, expected] = [this.#hash, this.#expected];
+    if (hash === undefined || toHex(hash.copy().digest()) === expected!.encoded) return 0;
+    return missingPadding(hash, expected!.encoded) ?? 0;
+  }
+
+  /** The error of a stream that lacks zeros at its end. */
+  paddingError(padding: number): DigestMismatchError {
+    const expected = this.#expected!.toString();
+    const actual = `${this.#expected!.algorithm}:${toHex(this.#hash!.digest())}`;
+    return new DigestMismatchError(this.#what, expected, actual, {
+      message:
+        `${this.#what} digest mismatch: expected ${expected}, got ${actual} (the blob lacks ${padding} bytes of trailing zero padding: written by a faulty zstd:chunked encoder)`,
+    });
+  }
 }
 
 /** How the unpacked bytes of a layer are taken. */
@@ -118,6 +138,8 @@ export interface UnpackedLayer {
   readonly blobSize?: number | undefined;
   /** Checks of the source's, made before anything is stored under the layer's identity. */
   readonly check?: () => void;
+  /** Whether its encoder may have dropped zeros at the end. @default false */
+  readonly mayLackPadding?: boolean;
   /** Told the number of files so far now and then. */
   readonly counted?: (objects: number) => void;
   /** Called before this thread blocks until another one is done with a batch. */
@@ -169,13 +191,24 @@ export async function importUnpacked(
     else splitter.push(piece);
     counted(objects.stats.objects);
   }
+  const warnings: string[] = [];
+  const padding = layer.mayLackPadding ? unpacked.padding() : 0;
+  if (padding > 0) {
+    layer.check?.();
+    if (!target.repairPadding) throw unpacked.paddingError(padding);
+    const zeros = zeroPadding(padding);
+    unpacked.update(zeros);
+    splitter?.push(zeros);
+    size += padding;
+    warnings.push(`layer ${target.diffId}: ${padding} bytes of zero padding were put back`);
+  }
   if (splitter === undefined) objects.externalEnd();
   else splitter.finish();
-  layer.check?.();
+  if (padding === 0) layer.check?.();
   unpacked.finish();
   objects.finish();
   const stored = directory.store(writer.finish(), { thorough: true });
-  const warnings = objects.repaired.map((id) => `repaired damaged object ${id}`);
+  warnings.push(...objects.repaired.map((id) => `repaired damaged object ${id}`));
   return { stream: stored.id, size, stats: objects.stats, warnings };
 }
 
@@ -197,6 +230,7 @@ export async function importLayer(
   const imported = await importUnpacked(task, {
     pieces: unpack(reader.pieces(), compression),
     blobSize: task.tar === undefined ? task.blob.size : undefined,
+    mayLackPadding: compression === "zstd",
     // What follows the end of the unpacked stream belongs to the blob all the same.
     check: () => packed.finish(),
     counted: (objects) => reader.objects = objects,

@@ -26,6 +26,8 @@ export interface SupplyContext {
   readonly pool: LayerPool;
   /** Where objects go. */
   readonly objects: ObjectDirectoryOptions;
+  /** Put back zeros that a faulty encoder has dropped. @default false */
+  readonly repairPadding?: boolean | undefined;
   /** Aborted when the layers are of no use any more. */
   readonly signal: AbortSignal;
 }
@@ -52,6 +54,7 @@ export function wholeBlobs(source: ImageSource): LayerSupply {
           tar,
           diffId: id === descriptor.digest ? undefined : id.toString(),
           objects: context.objects,
+          repairPadding: context.repairPadding,
         }, { id: id.toString(), total: blob.size });
       },
     });

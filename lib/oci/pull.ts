@@ -2,6 +2,7 @@
 import { type Digest, type ObjectId, type ProgressSink, withContext } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { PublicKey } from "../signature/mod.ts";
+import { type LayerReport, partialLayers, type PartialMode } from "./chunked_supply.ts";
 import { isDelta } from "./delta_artifact.ts";
 import {
   type DeltaImage,
@@ -44,6 +45,18 @@ export interface PullOptions {
   /** Most bytes of one layer that a delta makes. @default 64 GiB */
   layerLimit?: number;
   /**
+   * Put back zeros at the end of layers that a faulty zstd:chunked encoder has dropped; with them
+   * the layer is the one that the config means. @default false
+   */
+  repairPadding?: boolean;
+  /**
+   * Whether only those parts of zstd:chunked layers are fetched that the repository lacks: `auto`
+   * where the source is remote and it pays, `require` or else fail, `never`. Not with `repair`.
+   *
+   * @default {"auto"}
+   */
+  partial?: PartialMode;
+  /**
    * Decides whether the image may be pulled; called when its manifest is read and verified, before
    * config and layers. Throws when it may not.
    */
@@ -72,6 +85,8 @@ export interface PullResult {
   readonly image: ObjectId | undefined;
   /** Counters over all layers that were imported. */
   readonly stats: PullStats;
+  /** How the layers came that were not there. */
+  readonly layers: readonly LayerReport[];
 }
 
 /**
@@ -112,7 +127,13 @@ async function pullFrom(
   const selected = await source.resolve({ platform });
   const { manifest, original } = selected;
   await options.admit?.(selected, source);
-  const whole = wholeBlobs(source);
+  const layers: LayerReport[] = [];
+  const whole = partialLayers(source, wholeBlobs(source), {
+    mode: repair ? "never" : options.partial ?? "auto",
+    repository,
+    progress,
+    report: (layer) => layers.push(layer),
+  });
   const { documents, supply } = isDelta(manifest)
     ? await openDelta(repository, source, { ...options, whole, selected })
     : await openImage(repository, source, { ...options, whole, selected });
@@ -122,6 +143,7 @@ async function pullFrom(
     remote: source.remote,
     jobs,
     repair,
+    repairPadding: options.repairPadding,
     signal,
     progress,
   });
@@ -131,6 +153,7 @@ async function pullFrom(
     configDigest: documents.selected.manifest.config.digest,
     tag,
     ...imported,
+    layers,
   };
 }
 

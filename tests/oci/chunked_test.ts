@@ -9,7 +9,8 @@ import { type LayerReport, partialLayers, type PartialMode } from "../../lib/oci
 import { wholeBlobs } from "../../lib/oci/layer_supply.ts";
 import { openSource } from "../../lib/oci/open_source.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
-import { type Expected, expected, FIXTURES, NEW } from "../chunked/_chunked.ts";
+import { pullImage } from "../../lib/oci/pull.ts";
+import { type Expected, expected, FIXTURES, NEW, OLD, sha256 } from "../chunked/_chunked.ts";
 import { loadNative } from "../helpers/native.ts";
 import { unpack } from "../helpers/tar.ts";
 import { TempDir } from "../helpers/temp.ts";
@@ -267,6 +268,40 @@ Deno.test("Hostile layers: never another content, never a failure that a full pu
         expected("utf8names-new").layerSplitstreamObject,
       );
       assert.equal((await repository.fsck()).ok, true);
+    });
+  }
+});
+
+Deno.test("Zeros that a faulty encoder dropped are named, and put back on demand", async (t) => {
+  using dir = new TempDir();
+  for (const name of OLD) {
+    await t.step(name, async () => {
+      const facts = expected(name);
+      const reference = await layout(name, dir);
+      using repository = newRepository(dir.join(`r-${name}`), { hash });
+      const options = { platform: AMD64, name: "t", jobs: 2 };
+      await assert.rejects(pullImage(repository, reference, options), (error) => {
+        assert.match(
+          chain(error),
+          /layer digest mismatch: expected sha256:\w+, got sha256:\w+ \(the blob lacks \d+ bytes of trailing zero padding: written by a faulty zstd:chunked encoder\)/,
+        );
+        assert.ok(chain(error).includes(`expected ${facts.diffIdInConfig}`));
+        assert.ok(chain(error).includes(`got ${facts.sha256OfFullDecode}`));
+        return true;
+      });
+      assert.deepEqual(names(repository), []);
+      const warnings: string[] = [];
+      const { layers } = await pullImage(repository, reference, {
+        ...options,
+        repairPadding: true,
+        progress: (event) => event.type === "warning" && warnings.push(event.text),
+      });
+      assert.equal(warnings.length, 1);
+      assert.match(warnings[0]!, /zero padding were put back/);
+      assert.equal(layers[0]!.partial.used, false);
+      const stream = repository.openStream(`oci-layer-${facts.diffIdInConfig}`);
+      const content = repository.streamContent(stream);
+      assert.equal(sha256(content), facts.diffIdInConfig);
     });
   }
 });
