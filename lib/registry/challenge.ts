@@ -39,15 +39,15 @@ export function parseChallenges(header: string): Challenge[] {
     if (scheme === null) break;
     const parameters = new Map<string, string>();
     challenges.push({ scheme: scheme[0].toLowerCase(), parameters });
-    take(BETWEEN);
+    const next = take(BETWEEN)![0];
+    if (!next.includes(",") && take(OPAQUE) !== null) {
+      take(BETWEEN);
+      continue;
+    }
     for (let first = true;; first = false) {
       const before = at;
       const parameter = take(PARAMETER);
-      if (parameter === null) {
-        if (first) take(OPAQUE);
-        take(BETWEEN);
-        break;
-      }
+      if (parameter === null) break;
       const quoted = take(QUOTED);
       const value = quoted === null ? take(TOKEN)?.[0] : quoted[1]!.replace(/\\(.)/gs, "$1");
       if (value === undefined) {
