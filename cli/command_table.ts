@@ -33,6 +33,7 @@ export interface GroupEntry {
 export const GROUPS: readonly GroupEntry[] = [
   { name: "oci", summary: "Commands for dealing with OCI images and layers" },
   { name: "ostree", summary: "Commands for dealing with OSTree commits" },
+  { name: "trust", summary: "Commands for dealing with policies and signatures" },
 ];
 
 /** The commands, in the order the help shows them. */
@@ -282,6 +283,21 @@ export const COMMANDS: readonly CommandEntry[] = [
     name: "ostree list-refs",
     summary: "List refs available in an ostree repository",
     load: () => import("./commands/ostree_list_refs.ts"),
+  },
+  {
+    name: "trust check",
+    summary: "Tell what ties an image to its signatures and its files",
+    load: () => import("./commands/trust_check.ts"),
+  },
+  {
+    name: "trust show",
+    summary: "Show the policy that decides which images are accepted",
+    load: () => import("./commands/trust_show.ts"),
+  },
+  {
+    name: "trust lint",
+    summary: "Tell all that is wrong or strange in a policy",
+    load: () => import("./commands/trust_lint.ts"),
   },
   {
     name: "completions",

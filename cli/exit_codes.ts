@@ -6,6 +6,8 @@ export const EXIT = {
   failed: 1,
   /** The command line is wrong. */
   usage: 2,
+  /** `trust check`: nothing was tampered with, but the policy does not accept it. */
+  refused: 3,
   /** Ended by the interrupt key. */
   interrupted: 130,
 } as const;

@@ -20,7 +20,7 @@ function displayWidth(text: string): number {
 }
 
 /** Names may hold anything; what would move the cursor is shown as an escape. */
-function printable(text: string): string {
+export function printable(text: string): string {
   return text.replace(
     // deno-lint-ignore no-control-regex
     /[\x00-\x1f\x7f-\x9f]/g,

@@ -36,6 +36,24 @@ export {
   resolveReference,
   staleReferrers,
 } from "./image.ts";
+export {
+  type ImageTrust,
+  type JudgedManifest,
+  judgeImage,
+  policyAdmission,
+  policyImage,
+  type TrustOptions,
+} from "./admission.ts";
+export { imageLinks, type TrustLink, type TrustLinkOptions } from "./trust_links.ts";
+export {
+  isReference,
+  type ReportedSignature,
+  reportRemote,
+  reportStored,
+  shownRequirement,
+  type TrustReport,
+  type TrustReportOptions,
+} from "./trust_report.ts";
 export { checkImages, type OciFsckOptions, type OciFsckReport } from "./fsck.ts";
 export {
   type ImportLayerResult,

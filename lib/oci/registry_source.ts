@@ -11,6 +11,7 @@ import {
   wanted,
 } from "../registry/mod.ts";
 import type { DownloadFile, Downloads, Repository } from "../repository/mod.ts";
+import type { SignaturePlaces } from "../trust/mod.ts";
 import { Arrival } from "./arrival.ts";
 import { type Blob, checkBlobSize, checkDocumentSize, digestHash, verifyBytes } from "./blob.ts";
 import { toOci } from "./convert.ts";
@@ -142,6 +143,15 @@ export class RegistrySource implements ImageSource {
       ...this.#fetch(),
       ...(artifactType === undefined ? {} : { artifactType }),
     });
+  }
+
+  async signaturePlaces(): Promise<SignaturePlaces> {
+    const { DockerName, registryAttachments } = await import("../trust/mod.ts");
+    const remote = await this.remoteRepository();
+    return {
+      physicalName: new DockerName(remote.physical),
+      attachments: registryAttachments(remote),
+    };
   }
 
   // deno-lint-ignore require-await -- what is under way is given up, not waited for

@@ -136,7 +136,9 @@ async function readAttached(
     throw new FormatError("signature manifest", reason);
   }
   const { layers, artifactType } = readManifest(manifest.bytes);
-  if (options.referrer && !isSignatureType(artifactType)) return NO_SIGNATURES;
+  const signs = layers.some(({ mediaType }) => mediaType === COSIGN_PAYLOAD_TYPE);
+  // Cosign's first kind of signatures does not say what it is, except in its layers.
+  if (options.referrer && !isSignatureType(artifactType) && !signs) return NO_SIGNATURES;
   const signatures: FoundSignature[] = [];
   const faults: SignatureFault[] = [];
   for (const [i, layer] of layers.entries()) {

@@ -15,6 +15,8 @@ export interface SignaturePlaces {
   readonly registries?: (() => Promise<RegistriesD>) | undefined;
   /** Images beside the image. */
   readonly attachments?: AttachmentSource | undefined;
+  /** Images that were stored with the image; `registries.d` has no say in them. */
+  readonly stored?: AttachmentSource | undefined;
   /** Directory of a `dir:` image. */
   readonly directory?: string | undefined;
   /** A directory with signatures, named by hand. */
@@ -62,6 +64,9 @@ export async function findSignatures(
     parts.push(await findLookaside(storage.lookaside, { path, digest, signal }));
     allowed = storage.attachments;
     if (allowed === undefined && options.attachments !== "configured") allowed = true;
+  }
+  if (places.stored !== undefined && needsSigstore) {
+    parts.push(await findAttachments(places.stored, digest));
   }
   if (attachments !== undefined && needsSigstore) {
     if (allowed) parts.push(await findAttachments(attachments, digest));

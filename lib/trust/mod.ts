@@ -78,6 +78,7 @@ export {
   type LoadedPolicy,
   noPolicy,
   type PolicyChoice,
+  policyFiles,
   processPlaces,
   type TrustPlaces,
 } from "./files.ts";
@@ -91,3 +92,4 @@ export {
   type SignaturePlaces,
 } from "./discovery.ts";
 export { formatSignature, rejection } from "./rejection.ts";
+export { type LintOptions, lintPolicy } from "./lint.ts";

@@ -1,0 +1,90 @@
+import { NotFoundError } from "../../lib/base/mod.ts";
+import {
+  isReference,
+  reportRemote,
+  reportStored,
+  resolveReference,
+  type TrustReport,
+  type TrustReportOptions,
+} from "../../lib/oci/mod.ts";
+import type { Repository } from "../../lib/repository/mod.ts";
+import type { CommandUnknownOpts } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { EXIT } from "../exit_codes.ts";
+import { openRepository } from "../open_repository.ts";
+import {
+  bundleIdentityOption,
+  identityOption,
+  indexSignaturesOption,
+  lookasideOption,
+  policyOption,
+  registriesDOption,
+  trustOptions,
+} from "../trust_options.ts";
+import { showTrust } from "../trust_output.ts";
+
+const DESCRIPTION = `Tell what ties an image to its signatures and its files
+
+IMAGE is a stored image, or a reference as for oci pull. The policy, the signatures, manifest,
+config, layers, composefs images, seal and the kernel's command line are compared. Exits with 0 when
+all is well, 1 when something does not fit, 3 when the policy does not accept the image.`;
+
+/** Whether an image is stored; one that is only a reference need not be. */
+function isStored(repository: Repository, name: string): boolean {
+  try {
+    resolveReference(repository, name);
+    return true;
+  } catch (error) {
+    if (error instanceof NotFoundError && isReference(name)) return false;
+    throw error;
+  }
+}
+
+async function report(
+  context: Context,
+  name: string,
+  options: TrustReportOptions,
+): Promise<TrustReport> {
+  const { repo, user, system } = context.globals;
+  const asked = repo !== undefined || user === true || system === true;
+  if (!asked && isReference(name)) return await reportRemote(name, options);
+  using repository = openRepository(context);
+  if (!isStored(repository, name)) return await reportRemote(name, options);
+  return await reportStored(repository, name, options);
+}
+
+/** Declares `trust check`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("check")
+    .description(DESCRIPTION)
+    .argument("<IMAGE>", "Stored image, or image reference")
+    .addOption(policyOption())
+    .addOption(registriesDOption())
+    .addOption(identityOption())
+    .addOption(lookasideOption())
+    .addOption(bundleIdentityOption())
+    .addOption(indexSignaturesOption())
+    .option("--deep", "Hash the content of all layers and objects")
+    .option("--online", "Ask the registry for signatures that are not stored here")
+    .option("--json", "Output the report as JSON")
+    .action(async (name, options) => {
+      const result = await report(context, name, {
+        ...trustOptions(options),
+        deep: options.deep ?? false,
+        ...options.online ? { registry: {} } : {},
+      });
+      if (options.json) context.stdout.json(result);
+      else showTrust(context.stdout, result);
+      if (result.verdict === "untrusted") context.exitCode = EXIT.failed;
+      if (result.verdict === "refused") context.exitCode = EXIT.refused;
+    });
+  return withNotes(declared, {
+    examples: [
+      "cfs --repo r trust check myimage",
+      "cfs --repo r trust check --identity registry.example.org/os:41 --deep myimage --json",
+      "cfs trust check --policy policy.json docker://registry.example.org/os:41",
+    ],
+    complete: { "0": "tag", "--policy": "file", "--registries.d": "directory" },
+  });
+}
