@@ -77,13 +77,13 @@ export class RegistryAuth {
       return basicAuth(credentials.user, credentials.password);
     }
     const key = scopes.join(" ");
-    let token = await this.#tokens.get(key);
-    if (token === undefined || token.until <= performance.now()) {
-      // Whoever comes meanwhile waits for the same token.
-      const asked = this.#fetch(challenge, scopes);
-      this.#tokens.set(key, asked);
-      asked.catch(() => this.#tokens.delete(key));
-      token = await asked;
+    // Whoever comes meanwhile waits for the same token: nothing is awaited before it is noted.
+    const asked = this.#tokens.get(key) ?? this.#order(challenge, scopes);
+    let token = await asked;
+    if (token.until <= performance.now()) {
+      const newer = this.#tokens.get(key);
+      const fresh = newer === undefined || newer === asked;
+      token = await (fresh ? this.#order(challenge, scopes) : newer);
     }
     return `Bearer ${token.text}`;
   }
@@ -101,11 +101,22 @@ export class RegistryAuth {
     if (this.#challenge === undefined) return false;
     if (this.#challenge.scheme === "bearer") {
       const key = scopes.join(" ");
-      const token = await this.#tokens.get(key);
-      if (token !== undefined && `Bearer ${token.text}` === sent) this.#tokens.delete(key);
+      const asked = this.#tokens.get(key);
+      const token = await asked;
+      const same = this.#tokens.get(key) === asked;
+      if (same && token !== undefined && `Bearer ${token.text}` === sent) this.#tokens.delete(key);
       return true;
     }
     return await this.header(scopes) !== sent;
+  }
+
+  /** Asks for a token, and notes that it was asked for. */
+  #order(challenge: Challenge, scopes: readonly string[]): Promise<Token> {
+    const key = scopes.join(" ");
+    const asked = this.#fetch(challenge, scopes);
+    this.#tokens.set(key, asked);
+    asked.catch(() => this.#tokens.delete(key));
+    return asked;
   }
 
   #login(): Promise<Credentials | undefined> {

@@ -74,6 +74,7 @@ export class FaultServer implements AsyncDisposable {
       } catch {
         return; // closed
       }
+      connection.setNoDelay(true);
       this.#connections.add(connection);
       this.#track(this.#serve(connection));
     }
