@@ -125,13 +125,18 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/oci_dump.ts"),
   },
   {
+    name: "oci plan",
+    summary: "Tell what pulling an image would have to fetch",
+    load: () => import("./commands/oci_plan.ts"),
+  },
+  {
     name: "oci pull",
     summary: "Pull an OCI image into the repository",
     load: () => import("./commands/oci_pull.ts"),
   },
   {
     name: "oci push",
-    summary: "Push a stored image to a layout, an archive or a directory",
+    summary: "Push a stored image to a registry, a layout, an archive or a directory",
     load: () => import("./commands/oci_push.ts"),
   },
   {

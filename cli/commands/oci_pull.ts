@@ -1,20 +1,25 @@
 import { InvalidNameError, withContext } from "../../lib/base/mod.ts";
 import type { PublicKey } from "../../lib/signature/mod.ts";
-import { parsePlatform, pullImage, type PullResult } from "../../lib/oci/mod.ts";
+import { parsePlatform, planPull, pullImage, type PullResult } from "../../lib/oci/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
 import { openRepository } from "../open_repository.ts";
+import { planJson, showPlan } from "../plan_output.ts";
+import { registryAccess, withRegistryOptions } from "../registry_options.ts";
 import { formatSize } from "../size.ts";
 
 const DESCRIPTION = `Pull an OCI image into the repository
 
-IMAGE is oci:PATH[:TAG] or oci-archive:PATH[:TAG]. Every digest is checked before anything gets a
-name. Prints the digests of manifest and config and the verity of the stored manifest.`;
+IMAGE is docker://[HOST/]NAME[:TAG][@DIGEST], oci:PATH[:TAG], oci-archive:PATH[:TAG], dir:PATH,
+docker-archive:PATH[:NAME] or docker-daemon:NAME. Every digest is checked before anything gets a
+name. A download that was interrupted goes on where it stopped. Prints the digests of manifest and
+config and the verity of the stored manifest.`;
 
 function show({ stdout }: Context, result: PullResult): void {
   const { stats } = result;
   stdout.line(`manifest ${result.manifestDigest}`);
+  if (result.sourceDigest !== undefined) stdout.line(`source   ${result.sourceDigest}`);
   stdout.line(`config   ${result.configDigest}`);
   stdout.line(`verity   ${result.manifestStream}`);
   stdout.line(`tagged   ${result.tag}`);
@@ -23,6 +28,12 @@ function show({ stdout }: Context, result: PullResult): void {
     formatSize(stats.bytesInlined)
   } inlined`;
   stdout.line(`objects  ${counts}; ${sizes}`);
+  const parts = result.layers.flatMap(({ partial }) => partial.used ? [partial] : []);
+  if (parts.length === 0) return;
+  const sum = (key: "fetchedBytes" | "reusedBytes") =>
+    formatSize(parts.reduce((total, part) => total + part[key], 0));
+  const layers = `${parts.length} ${parts.length === 1 ? "layer" : "layers"}`;
+  stdout.line(`parts    ${layers}: ${sum("fetchedBytes")} fetched, ${sum("reusedBytes")} reused`);
 }
 
 function parseJobs(text: string): number {
@@ -44,48 +55,71 @@ async function readKey(path: string): Promise<PublicKey> {
 
 /** Declares `oci pull`. */
 export function command(context: Context): CommandUnknownOpts {
-  const declared = newCommand("pull")
-    .description(DESCRIPTION)
-    .argument("<IMAGE>", "Source image reference")
-    .argument("[NAME]", "Tag name to assign to the pulled image (defaults to the image reference)")
-    .addOption(
-      new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
-        .argParser(parsed(parsePlatform)),
-    )
-    .addOption(
-      new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
-        .argParser(parsed(parseJobs)),
-    )
-    .option(
-      "--repair",
-      "Compare what is there already with the source, and replace what is damaged",
-    )
-    .addOption(
-      new Option("--delta <MODE>", "Whether to fetch a delta to an image that is there")
-        .choices(["auto", "off", "require"] as const).default("auto" as const),
-    )
-    .option(
-      "--verify-key <PEM>",
-      "File with the public key that must have signed the image, in the delta that IMAGE is",
-    )
-    .option("--json", "Output the result as JSON")
+  const declared = withRegistryOptions(
+    newCommand("pull")
+      .description(DESCRIPTION)
+      .argument("<IMAGE>", "Source image reference")
+      .argument(
+        "[NAME]",
+        "Tag name to assign to the pulled image (defaults to the image reference)",
+      )
+      .addOption(
+        new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
+          .argParser(parsed(parsePlatform)),
+      )
+      .addOption(
+        new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
+          .argParser(parsed(parseJobs)),
+      )
+      .option(
+        "--repair",
+        "Compare what is there already with the source, and replace what is damaged",
+      )
+      .addOption(
+        new Option("--delta <MODE>", "Whether to fetch a delta to an image that is there")
+          .choices(["auto", "off", "require"] as const).default("auto" as const),
+      )
+      .option(
+        "--verify-key <PEM>",
+        "File with the public key that must have signed the image, in the delta that IMAGE is",
+      )
+      .addOption(
+        new Option(
+          "--partial <MODE>",
+          "Whether to fetch only the missing parts of zstd:chunked layers",
+        ).choices(["auto", "off", "never", "require"] as const).default("auto" as const),
+      )
+      .option("--repair-padding", "Put back the zeros that old zstd:chunked encoders dropped")
+      .option("-n, --dry-run", "Only tell what would have to be fetched, as oci plan does")
+      .option("--json", "Output the result as JSON"),
+  )
     .action(async (reference, name, options) => {
       using repository = openRepository(context);
       using progress = await context.progress();
-      const result = await pullImage(repository, reference, {
+      const pull = {
         ...(name === undefined ? {} : { name }),
         ...(options.platform === undefined ? {} : { platform: options.platform }),
         ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
         repair: options.repair ?? false,
         delta: options.delta,
+        partial: options.partial === "off" ? "never" as const : options.partial,
+        repairPadding: options.repairPadding ?? false,
         ...(options.verifyKey === undefined ? {} : { verifyKey: await readKey(options.verifyKey) }),
+        registry: await registryAccess(context, options),
         progress: progress.sink,
-      });
+      };
+      if (options.dryRun) {
+        const plan = await planPull(repository, reference, pull);
+        progress[Symbol.dispose]();
+        return options.json ? context.stdout.json(planJson(plan)) : showPlan(context, plan);
+      }
+      const result = await pullImage(repository, reference, pull);
       progress[Symbol.dispose]();
       if (!options.json) return show(context, result);
       const { stats } = result;
       context.stdout.json({
         manifest_digest: result.manifestDigest,
+        source_digest: result.sourceDigest ?? null,
         config_digest: result.configDigest,
         manifest_verity: result.manifestStream,
         tag: result.tag,
@@ -97,12 +131,14 @@ export function command(context: Context): CommandUnknownOpts {
           bytes_stored: stats.bytesStored,
           bytes_inlined: stats.bytesInlined,
         },
+        layers: result.layers,
       });
     });
   return withNotes(declared, {
     examples: [
       "cfs --repo r oci pull oci:layout:latest myimage",
       "cfs --repo r oci pull oci-archive:image.tar myimage",
+      "cfs oci pull --creds user:secret docker://registry.example.org/os:41 myimage",
       "cfs oci pull --platform linux/arm64 oci:layout myimage",
     ],
     complete: { "0": "source", "--platform": "platform", "--verify-key": "file" },

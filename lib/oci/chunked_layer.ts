@@ -1,5 +1,5 @@
 /** Looking at a zstd:chunked layer without fetching it: what it has, and what it would take. */
-import { type ComposefsError, FormatError, nodeZstd } from "../base/mod.ts";
+import { ComposefsError, Digest, FormatError, nodeZstd } from "../base/mod.ts";
 import {
   type BlobRange,
   type ChunkedLayer,
@@ -15,7 +15,6 @@ import {
   unpackPart,
   unpackWhole,
 } from "../chunked/mod.ts";
-import { Digest } from "../base/mod.ts";
 import { preadFull } from "../../ffi/mod.ts";
 import { verifyBytes } from "./blob.ts";
 import type { ContentCache } from "./content_cache.ts";
@@ -25,6 +24,9 @@ import type { ImageSource } from "./source.ts";
 
 /** Table of contents and tar-split are fetched in one go when no more than this lies between. */
 const NEAR = 4096;
+
+/** Share of a blob above which all of it is fetched: one request, and its digest is checked too. */
+export const WORTH_WHILE = 0.8;
 
 /** Why a layer is fetched whole. */
 export interface WholeReason {
@@ -168,4 +170,50 @@ export async function planChunked(
 ): Promise<FetchPlan> {
   await contents.search(opened.toc, options);
   return planFetch(opened.toc, contents, options.remote ? {} : { gap: LOCAL_GAP });
+}
+
+/** What fetching a layer in parts would take. */
+export interface ChunkedForecast {
+  /** Bytes to fetch, the tables included. */
+  readonly fetchBytes: number;
+  /** Requests, or rather stretches of the blob. */
+  readonly requests: number;
+  /** Bytes of content that are there already. */
+  readonly reusedBytes: number;
+  /** Bytes of the tables, which this has fetched. */
+  readonly tocBytes: number;
+}
+
+/**
+ * Tells what fetching a layer in parts would take; only its tables are fetched, nothing is stored.
+ *
+ * @returns the reason, when it has to be fetched whole
+ */
+export async function forecastChunked(
+  source: ImageSource,
+  layer: WantedLayer,
+  options: { contents: ContentCache; signal: AbortSignal },
+): Promise<ChunkedForecast | WholeReason> {
+  const { contents, signal } = options;
+  const { remote } = source;
+  try {
+    const opened = await openChunked(source, layer, signal);
+    if ("reason" in opened) return opened;
+    const plan = await planChunked(opened, contents, { remote, signal });
+    const fetchBytes = plan.fetchBytes + opened.tocBytes;
+    if (plan.fetchBytes > WORTH_WHILE * layer.descriptor.size) {
+      return { reason: `${plan.fetchBytes} bytes are missing`, suspicious: false };
+    }
+    const { tocBytes } = opened;
+    return {
+      fetchBytes,
+      requests: plan.ranges.length + 1,
+      reusedBytes: plan.reusedBytes,
+      tocBytes,
+    };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!(error instanceof ComposefsError)) throw error;
+    return { reason: error.message, suspicious: true, error };
+  }
 }

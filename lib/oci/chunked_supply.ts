@@ -43,9 +43,6 @@ export interface PartialOptions {
   readonly report?: ((layer: LayerReport) => void) | undefined;
 }
 
-/** Share of a blob above which all of it is fetched: one request, and its digest is checked too. */
-const WORTH_WHILE = 0.8;
-
 /**
  * Layers in parts where that is possible and pays, and by another way where not. Whatever is wrong
  * with the parts costs a warning and the whole blob (spec: zstd-chunked 5).
@@ -238,7 +235,7 @@ async function fetchRanges(
     if (number === undefined || range === undefined) return; // not asked for
     const left = range.end - range.start - used[number]!;
     const bytes = piece.length > left ? piece.subarray(0, left) : piece;
-    pwriteAll(fd, bytes, offset + used[number]!);
+    pwriteAll(fd, settled(bytes), offset + used[number]!);
     used[number]! += bytes.length;
     if (bytes.length === left) arrival.arrived(number);
   };
@@ -250,6 +247,17 @@ async function fetchRanges(
     "CFS_FAILED",
     given ? "Not all parts of the blob came" : "The source gives only whole blobs",
   );
+}
+
+/** Pieces below this may lie where the engine moves them. */
+const SAFE_PIECE = 4096;
+const still = new Uint8Array(new ArrayBuffer(SAFE_PIECE));
+
+/** The bytes in memory that stays where it is. */
+function settled(bytes: Uint8Array): Uint8Array {
+  if (bytes.length >= SAFE_PIECE) return bytes;
+  still.set(bytes);
+  return still.subarray(0, bytes.length);
 }
 
 function required(reason: string, cause?: unknown): ComposefsError {

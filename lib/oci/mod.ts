@@ -65,6 +65,9 @@ export {
 } from "./layer.ts";
 export { formatPlatform, nativePlatform, parsePlatform } from "./platform.ts";
 export type { PullStats } from "./image_import.ts";
+export type { LayerReport, PartialMode } from "./chunked_supply.ts";
+export { ContentCache, pruneContentIndexes } from "./content_cache.ts";
+export { type ChunkedForecast, forecastChunked } from "./chunked_layer.ts";
 export type { Arrival } from "./arrival.ts";
 export type { Blob } from "./blob.ts";
 export { openSource, type RegistryAccess, type SourceOptions } from "./open_source.ts";
@@ -78,6 +81,13 @@ export type {
   SelectedManifest,
 } from "./source.ts";
 export type { DeltaMode } from "./delta_pull.ts";
+export {
+  type PlannedDelta,
+  type PlannedLayer,
+  type PlannedWay,
+  planPull,
+  type PullPlan,
+} from "./plan.ts";
 export { pullImage, type PullOptions, type PullResult } from "./pull.ts";
 export { copyImage, type CopyOptions, type CopyResult } from "./copy.ts";
 export { pushImage, type PushOptions, type PushResult, type PushStats } from "./push.ts";
@@ -93,4 +103,12 @@ export {
 } from "./reference.ts";
 export { listTags, resolveTag, type Tag, tagImage, tagRef, untagImage } from "./tags.ts";
 export { createDelta, type DeltaCreateOptions } from "./delta_create.ts";
+export {
+  type DeltaInfo,
+  type DeltaInfoOptions,
+  type DeltaLayerInfo,
+  type OperationCount,
+  readDeltaInfo,
+  type TarDiffFacts,
+} from "./delta_info.ts";
 export type { CreatedLayer, DeltaCreateResult } from "./delta_publish.ts";

@@ -18,7 +18,7 @@ import { toOci } from "./convert.ts";
 import { type Descriptor, documentType, parseIndex, type Platform } from "./documents.ts";
 import { isIndexType, isManifestType } from "./media_types.ts";
 import { parseTypedManifest, selectManifest } from "./select.ts";
-import type { BlobOptions, ImageSource, SelectedManifest } from "./source.ts";
+import type { BlobOptions, ByteRange, ImageSource, RangeSink, SelectedManifest } from "./source.ts";
 
 /** The empty JSON object, which needs no fetching. */
 const EMPTY = {
@@ -129,12 +129,34 @@ export class RegistrySource implements ImageSource {
     return blob;
   }
 
+  held({ digest, size }: Descriptor): number {
+    const held = this.#options.repository?.heldDownload(fileName(digest)) ?? 0;
+    return held > size ? 0 : held;
+  }
+
+  async ranges(
+    descriptor: Descriptor,
+    ranges: readonly ByteRange[],
+    options: BlobOptions & { sink: RangeSink },
+  ): Promise<boolean> {
+    digestHash(descriptor.digest);
+    const remote = await this.remoteRepository();
+    const wanted = ranges.map(({ offset, size }) => ({ start: offset, end: offset + size }));
+    const write = (offset: number, piece: Uint8Array) => {
+      // Ranges come in any order, but mostly there are few.
+      const at = ranges.findLastIndex((range) => range.offset <= offset);
+      options.sink(ranges[at]!, piece);
+    };
+    const given = { ...this.#fetch(options), sink: { write } };
+    return await remote.ranges(descriptor, wanted, given) === "parts";
+  }
+
   /** A file that the blob can go to. */
   #file({ digest, size }: Descriptor): BlobFile {
     const { repository } = this.#options;
     if (repository === undefined) return new MemoryFile();
     this.#downloads ??= repository.openDownloads();
-    return this.#downloads.open(`${digest.algorithm}-${digest.encoded}`, size);
+    return this.#downloads.open(fileName(digest), size);
   }
 
   async referrers(digest: Digest, artifactType?: string): Promise<Descriptor[]> {
@@ -160,6 +182,10 @@ export class RegistrySource implements ImageSource {
     this.#downloads?.[Symbol.dispose]();
     this.#client[Symbol.dispose]();
   }
+}
+
+function fileName(digest: Digest): string {
+  return `${digest.algorithm}-${digest.encoded}`;
 }
 
 /** Where a blob is written to while it arrives. */

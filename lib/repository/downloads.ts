@@ -5,6 +5,7 @@ import {
   fstat,
   ftruncate,
   isErrno,
+  lstatAt,
   O,
   openAt,
   openDir,
@@ -130,6 +131,12 @@ export class Downloads implements Disposable {
   [Symbol.dispose](): void {
     this.#dir.close();
   }
+}
+
+/** Bytes that an unfinished download has left. */
+export function heldDownload(state: RepositoryState, name: string): number {
+  const found = lstatAt(state.root, `${DIRECTORY}/${name}`);
+  return found?.isFile ? found.size : 0;
 }
 
 function release<T>(fd: Fd, result: T): T {

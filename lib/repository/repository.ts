@@ -25,7 +25,7 @@ import {
   tryFlock,
 } from "../../ffi/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
-import { Downloads } from "./downloads.ts";
+import { Downloads, heldDownload } from "./downloads.ts";
 import { listEntries } from "./entries.ts";
 import { checkRepository, type FsckOptions } from "./fsck.ts";
 import type { FsckReport } from "./fsck_report.ts";
@@ -297,6 +297,11 @@ export class Repository implements Disposable {
   openDownloads(): Downloads {
     assertWritable(this.#state);
     return new Downloads(this.#state.root);
+  }
+
+  /** Bytes that an unfinished download has left; 0 when there is none. */
+  heldDownload(name: string): number {
+    return heldDownload(this.#state, name);
   }
 
   /** Checks the repository; never writes. */

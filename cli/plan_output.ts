@@ -1,0 +1,61 @@
+/** Showing what a pull would do. */
+import type { PlannedWay, PullPlan } from "../lib/oci/mod.ts";
+import type { Context } from "./context.ts";
+import { formatSize } from "./size.ts";
+
+function way({ blobs, bytes }: PlannedWay): string {
+  return `${blobs} ${blobs === 1 ? "blob" : "blobs"}, ${formatSize(bytes)}`;
+}
+
+/**
+ * Shows a plan.
+ *
+ * @param context The command's context.
+ * @param plan The plan.
+ */
+export function showPlan({ stdout }: Context, plan: PullPlan): void {
+  const missing = plan.layers.filter(({ present }) => !present).length;
+  stdout.line(`manifest ${plan.manifestDigest}`);
+  if (plan.sourceDigest !== undefined) stdout.line(`source   ${plan.sourceDigest}`);
+  stdout.line(`config   ${plan.configDigest}`);
+  stdout.line(`layers   ${missing} missing + ${plan.layers.length - missing} already present`);
+  if (plan.full !== undefined) stdout.line(`full     ${way(plan.full)}`);
+  if (plan.delta !== undefined) stdout.line(`delta    ${way(plan.delta)}: ${plan.delta.digest}`);
+  const held = plan.layers.reduce((sum, layer) => sum + layer.held, 0);
+  if (held > 0) stdout.line(`held     ${formatSize(held)} of an interrupted pull`);
+  stdout.line(`pull     ${TEXT[plan.way]}`);
+}
+
+const TEXT = {
+  none: "nothing to fetch",
+  full: "whole layers",
+  delta: "the delta",
+} as const;
+
+/**
+ * A plan as JSON.
+ *
+ * @param plan The plan.
+ */
+export function planJson(plan: PullPlan): Record<string, unknown> {
+  const { delta, full } = plan;
+  return {
+    manifest_digest: plan.manifestDigest,
+    source_digest: plan.sourceDigest ?? null,
+    config_digest: plan.configDigest,
+    complete: plan.complete,
+    way: plan.way,
+    full: full === undefined ? null : { blobs: full.blobs, bytes: full.bytes },
+    delta: delta === undefined
+      ? null
+      : { manifest_digest: delta.digest, blobs: delta.blobs, bytes: delta.bytes },
+    available_bytes: plan.available,
+    layers: plan.layers.map(({ id, digest, size, present, held }) => ({
+      id,
+      digest,
+      size,
+      present,
+      held,
+    })),
+  };
+}

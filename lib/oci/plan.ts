@@ -1,0 +1,168 @@
+/** What a pull would have to fetch, told without fetching it (spec: oci 7.4). */
+import type { Digest } from "../base/mod.ts";
+import type { Repository } from "../repository/mod.ts";
+import { isDelta, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
+import { findDelta } from "./delta_find.ts";
+import { DeltaBase } from "./delta_source.ts";
+import { deltaBlobs } from "./delta_supply.ts";
+import { completeImage, type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
+import type { WantedLayer } from "./layer_supply.ts";
+import { openSource } from "./open_source.ts";
+import { nativePlatform } from "./platform.ts";
+import type { PullOptions } from "./pull.ts";
+import type { ImageSource } from "./source.ts";
+
+/** A way to come by the missing layers. */
+export interface PlannedWay {
+  /** Blobs to fetch. */
+  readonly blobs: number;
+  /** Their size in bytes, without what an interrupted pull has left. */
+  readonly bytes: number;
+}
+
+/** A delta that would do. */
+export interface PlannedDelta extends PlannedWay {
+  /** Digest of its manifest. */
+  readonly digest: Digest;
+}
+
+/** A layer of the image. */
+export interface PlannedLayer {
+  /** diff_id, or digest of an artifact's blob. */
+  readonly id: Digest;
+  /** Digest of its blob. */
+  readonly digest: Digest;
+  /** Size of the blob in bytes. */
+  readonly size: number;
+  /** Whether the repository has it. */
+  readonly present: boolean;
+  /** Bytes of the blob that an interrupted pull has left. */
+  readonly held: number;
+}
+
+/** What a pull would do. */
+export interface PullPlan {
+  /** Digest of the manifest that would be stored. */
+  readonly manifestDigest: Digest;
+  /** Digest of the manifest as the source has it, when it would be converted. */
+  readonly sourceDigest?: Digest | undefined;
+  /** Digest of the config. */
+  readonly configDigest: Digest;
+  /** The layers, oldest first. */
+  readonly layers: readonly PlannedLayer[];
+  /** Whether the image is there, with all it needs. */
+  readonly complete: boolean;
+  /** With whole layers; `undefined` when the source has only a delta. */
+  readonly full?: PlannedWay | undefined;
+  /** With the best delta; `undefined` when there is none. */
+  readonly delta?: PlannedDelta | undefined;
+  /** Which way the pull would go. */
+  readonly way: "none" | "full" | "delta";
+  /** Bytes that can still be written to the repository's file system. */
+  readonly available: number;
+}
+
+/**
+ * Tells what {@linkcode pullImage} would do with the same options. Only documents are read; nothing
+ * is written.
+ *
+ * @throws as the pull would before it fetches layers
+ */
+export async function planPull(
+  repository: Repository,
+  reference: string,
+  options: PullOptions = {},
+): Promise<PullPlan> {
+  const { signal, platform = nativePlatform(), registry } = options;
+  await using source = await openSource(reference, { ...registry, signal, repository });
+  const selected = await source.resolve({ platform });
+  await options.admit?.(selected, source);
+  const { original } = selected;
+  const delta = isDelta(selected.manifest) ? parseDelta(selected.manifest) : undefined;
+  const documents = delta === undefined
+    ? { selected, configBytes: await source.document(selected.manifest.config, "image config") }
+    : await readDeltaTarget(source, delta);
+  const need = needOf(repository, source, { documents, repair: options.repair });
+  const { missing, wanted } = need;
+  const full = delta === undefined || source.remote ? wayOf(source, missing) : undefined;
+  let planned: PlannedDelta | undefined;
+  if (delta !== undefined) {
+    if (missing.length > 0) new DeltaBase(repository, delta.sourceConfig).assertPresent();
+    planned = {
+      ...deltaWay(deltaBlobs(delta, wanted), missing),
+      digest: selected.descriptor.digest,
+    };
+  } else if (options.delta !== "off" && !options.repair && missing.length > 0) {
+    const { progress } = options;
+    const found = await findDelta(repository, source, {
+      selected: documents.selected,
+      wanted,
+      missing,
+      progress,
+    });
+    if (found !== undefined) {
+      planned = { blobs: found.blobs, bytes: found.size, digest: found.descriptor.digest };
+    }
+  }
+  const { descriptor, manifest } = documents.selected;
+  return {
+    manifestDigest: descriptor.digest,
+    ...(original === undefined ? {} : { sourceDigest: original.descriptor.digest }),
+    configDigest: manifest.config.digest,
+    layers: need.layers,
+    complete: need.complete,
+    full,
+    delta: planned,
+    way: missing.length === 0 ? "none" : planned === undefined ? "full" : "delta",
+    available: repository.available,
+  };
+}
+
+interface Need {
+  readonly wanted: WantedLayer[];
+  readonly missing: WantedLayer[];
+  readonly layers: PlannedLayer[];
+  readonly complete: boolean;
+}
+
+function needOf(
+  repository: Repository,
+  source: ImageSource,
+  options: { documents: ImageDocuments; repair: boolean | undefined },
+): Need {
+  const { documents, repair = false } = options;
+  const wanted = wantedLayers(documents);
+  const { present, missing } = missingLayers(repository, wanted, { repair });
+  const layers = wanted.map(({ id, descriptor }) => ({
+    id,
+    digest: descriptor.digest,
+    size: descriptor.size,
+    present: present.has(id.toString()),
+    held: present.has(id.toString()) ? 0 : source.held?.(descriptor) ?? 0,
+  }));
+  const complete = !repair && completeImage(repository, documents, wanted) !== undefined;
+  return { wanted, missing, layers, complete };
+}
+
+function wayOf(source: ImageSource, missing: readonly WantedLayer[]): PlannedWay {
+  const blobs = new Map(
+    missing.map(({ descriptor }) => [descriptor.digest.toString(), descriptor]),
+  );
+  let bytes = 0;
+  for (const descriptor of blobs.values()) {
+    bytes += descriptor.size - (source.held?.(descriptor) ?? 0);
+  }
+  return { blobs: blobs.size, bytes };
+}
+
+function deltaWay(
+  blobs: ReturnType<typeof deltaBlobs>,
+  missing: readonly WantedLayer[],
+): PlannedWay {
+  const needed = new Map<string, number>();
+  for (const { id } of missing) {
+    const blob = blobs.get(id.toString());
+    if (blob !== undefined) needed.set(blob.digest.toString(), blob.size);
+  }
+  return { blobs: needed.size, bytes: [...needed.values()].reduce((sum, size) => sum + size, 0) };
+}
