@@ -29,13 +29,12 @@ export {
   wanted,
 } from "./reference.ts";
 export {
-  type FetchOptions,
   type ManifestHead,
   MAX_MANIFEST,
   type RemoteManifest,
-  RemoteRepository,
   type StoredManifest,
-} from "./repository.ts";
+} from "./manifest.ts";
+export { type FetchOptions, RemoteRepository } from "./repository.ts";
 export type { Surroundings } from "./surroundings.ts";
 export {
   type BlobUpload,

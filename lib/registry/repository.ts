@@ -1,18 +1,28 @@
 /** Reading a repository of a registry (spec: oci 6). */
-import { Digest, DigestMismatchError, FormatError, nodeHash } from "../base/mod.ts";
-import type { HttpAnswer, HttpClient } from "../http/mod.ts";
+import { Digest, FormatError } from "../base/mod.ts";
+import type { HttpClient } from "../http/mod.ts";
 import type { RegistryAuth } from "./auth.ts";
 import { BlobDownload, type BlobRef, type BlobSink } from "./blob.ts";
 import { RegistryError } from "./error.ts";
 import type { Access, RegistryHost } from "./host.ts";
+import type { RemoteDescriptor } from "./json.ts";
+import { type ListPlace, listReferrers, listTags, taggedReferrers } from "./lists.ts";
 import {
-  isRecord,
-  parseIndexEntries,
-  parseJson,
-  parseRecord,
-  type RemoteDescriptor,
-} from "./json.ts";
+  ACCEPT,
+  announcedDigest,
+  checkManifest,
+  hashOf,
+  INDEX_TYPE,
+  isCheckable,
+  type ManifestHead,
+  MAX_MANIFEST,
+  plainType,
+  type RemoteManifest,
+  type StoredManifest,
+  verify,
+} from "./manifest.ts";
 import { type BlobRange, fetchRanges, type RangeSink, type RangesResult } from "./ranges.ts";
+import { attachmentTag, type DockerReference } from "./reference.ts";
 import {
   BlobUpload,
   uploadBlob,
@@ -21,51 +31,6 @@ import {
   type UploadResult,
   type UploadSource,
 } from "./upload.ts";
-import { attachmentTag, type DockerReference } from "./reference.ts";
-
-/** Largest manifest or index, in bytes. */
-export const MAX_MANIFEST = 4 * 1024 * 1024;
-/** Most entries of an index, referrers or tags that are read. */
-const MAX_ENTRIES = 10_000;
-const MAX_PAGES = 100;
-
-const INDEX_TYPE = "application/vnd.oci.image.index.v1+json";
-const ACCEPT = [
-  INDEX_TYPE,
-  "application/vnd.oci.image.manifest.v1+json",
-  "application/vnd.docker.distribution.manifest.list.v2+json",
-  "application/vnd.docker.distribution.manifest.v2+json",
-].join(", ");
-/** Statuses of registries that know nothing of referrers. */
-const NO_REFERRERS: readonly number[] = [400, 404, 405, 501];
-
-/** A manifest or index as the registry has it. */
-export interface RemoteManifest {
-  /** Its bytes. */
-  readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Its media type: what it says itself, else what the registry says. */
-  readonly mediaType: string;
-  /** Digest of the bytes: the one asked for, or sha256. */
-  readonly digest: Digest;
-}
-
-/** What a registry says of a manifest without giving it. */
-export interface ManifestHead {
-  /** Media type. */
-  readonly mediaType: string;
-  /** Digest, when the registry says it. */
-  readonly digest: Digest | undefined;
-  /** Size in bytes, when the registry says it. */
-  readonly size: number | undefined;
-}
-
-/** A manifest that a registry took. */
-export interface StoredManifest {
-  /** Its digest. */
-  readonly digest: Digest;
-  /** Whether the registry lists it as referring to its subject. */
-  readonly listed: boolean;
-}
 
 /** How one thing is fetched. */
 export interface FetchOptions {
@@ -290,68 +255,28 @@ export class RemoteRepository {
    * What refers to a manifest, by the registry's own list or by the tag that stands in for it.
    *
    * @param options.artifactType leaves out what is said to be of another type
+   * @throws {RegistryError} when the registry refuses
+   * @throws {FormatError} when the list is none
    */
   async referrers(
     subject: Digest,
     options: FetchOptions & { artifactType?: string } = {},
   ): Promise<RemoteDescriptor[]> {
-    const { artifactType } = options;
-    const query = artifactType === undefined
-      ? ""
-      : `?artifactType=${encodeURIComponent(artifactType)}`;
-    const found: RemoteDescriptor[] = [];
-    let next: string | URL | undefined = this.path(`referrers/${subject}${query}`);
-    for (let pages = 0; next !== undefined && pages < MAX_PAGES; pages++) {
-      const answer: HttpAnswer = await this.#place.host.request(next, {
-        headers: { accept: INDEX_TYPE },
-        statuses: [200, ...NO_REFERRERS],
-        maxSize: MAX_MANIFEST,
-        access: this.access(`referrers of ${subject}`, options),
-      });
-      if (answer.status !== 200 || plainType(answer.headers) !== INDEX_TYPE) {
-        if (pages === 0) found.push(...await this.#taggedReferrers(subject, options));
-        break;
-      }
-      found.push(...parseIndexEntries(answer.bytes, MAX_ENTRIES));
-      if (found.length > MAX_ENTRIES) throw tooMany("referrers");
-      next = nextPage(answer);
-    }
-    if (artifactType === undefined) return found;
-    // An entry that does not say its type is known by its manifest only.
-    return found.filter((one) => one.artifactType === "" || one.artifactType === artifactType);
+    return await listReferrers(this.#lists(`referrers of ${subject}`, options), subject, options);
   }
 
-  async #taggedReferrers(subject: Digest, options: FetchOptions): Promise<RemoteDescriptor[]> {
-    const { status, bytes } = await this.#place.host.request(
-      this.path(`manifests/${attachmentTag(subject)}`),
-      {
-        headers: { accept: INDEX_TYPE },
-        statuses: [200, 404],
-        maxSize: MAX_MANIFEST,
-        access: this.access(attachmentTag(subject), options),
-      },
-    );
-    return status === 404 ? [] : parseIndexEntries(bytes, MAX_ENTRIES);
-  }
-
-  /** The tags, in the registry's order. */
+  /**
+   * The tags, in the registry's order.
+   *
+   * @throws as {@linkcode RemoteRepository.referrers}
+   */
   async tags(options: FetchOptions = {}): Promise<string[]> {
-    const tags: string[] = [];
-    let next: string | URL | undefined = this.path("tags/list?n=1000");
-    for (let pages = 0; next !== undefined && pages < MAX_PAGES; pages++) {
-      const answer: HttpAnswer = await this.#place.host.request(next, {
-        maxSize: MAX_MANIFEST,
-        access: this.access("the tags", options),
-      });
-      const list = parseRecord(answer.bytes, "list of tags")["tags"] ?? [];
-      if (!Array.isArray(list) || !list.every((tag) => typeof tag === "string")) {
-        throw new FormatError("list of tags", "list of tags: not a list of text");
-      }
-      tags.push(...list);
-      if (tags.length > MAX_ENTRIES * 10) throw tooMany("tags");
-      next = nextPage(answer);
-    }
-    return tags;
+    return await listTags(this.#lists("the tags", options));
+  }
+
+  #lists(what: string, options: FetchOptions): ListPlace {
+    const { host } = this.#place;
+    return { host, access: this.access(what, options), path: (rest) => this.path(rest) };
   }
 
   /**
@@ -421,7 +346,10 @@ export class RemoteRepository {
     referrer: RemoteDescriptor,
     options: FetchOptions = {},
   ): Promise<void> {
-    const known = await this.#taggedReferrers(subject, options);
+    const known = await taggedReferrers(
+      this.#lists(attachmentTag(subject), options),
+      subject,
+    );
     if (known.some(({ digest }) => digest.equals(referrer.digest))) return;
     const manifests = [...known, referrer].map((one) => ({
       mediaType: one.mediaType,
@@ -434,68 +362,4 @@ export class RemoteRepository {
     const bytes = new TextEncoder().encode(JSON.stringify(index));
     await this.putManifest({ bytes, mediaType: INDEX_TYPE }, attachmentTag(subject), options);
   }
-}
-
-function tooMany(what: string): FormatError {
-  return new FormatError(what, `The registry lists too many ${what}`);
-}
-
-/** Where a list goes on; only the registry itself is asked. */
-function nextPage(answer: HttpAnswer): URL | undefined {
-  const link = /<([^<>]{1,4096})>\s*;[^,]*\brel="?next"?/i.exec(answer.headers.get("link") ?? "");
-  if (link === null || !URL.canParse(link[1]!, answer.url)) return undefined;
-  const next = new URL(link[1]!, answer.url);
-  return next.origin === answer.url.origin ? next : undefined;
-}
-
-function plainType(headers: Headers): string {
-  return (headers.get("content-type") ?? "").split(";")[0]!.trim().toLowerCase();
-}
-
-function announcedDigest(headers: Headers): Digest | undefined {
-  const text = headers.get("docker-content-digest");
-  if (text === null) return undefined;
-  try {
-    return Digest.parse(text);
-  } catch (error) {
-    // A registry's word that nobody can read says nothing.
-    if (!(error instanceof FormatError)) throw error;
-    return undefined;
-  }
-}
-
-function checkManifest(answer: HttpAnswer, asked: Digest | undefined): RemoteManifest {
-  const { bytes, headers } = answer;
-  const announced = announcedDigest(headers);
-  if (announced !== undefined && isCheckable(announced)) verify(bytes, announced, "manifest");
-  if (asked !== undefined) verify(bytes, asked, "manifest");
-  const document = parseJson(new TextDecoder().decode(bytes));
-  const said = isRecord(document) ? document["mediaType"] : undefined;
-  return {
-    bytes,
-    mediaType: typeof said === "string" ? said : plainType(headers),
-    digest: asked ?? Digest.sha256(hashOf("sha256", bytes)),
-  };
-}
-
-function isCheckable({ algorithm }: Digest): boolean {
-  return algorithm === "sha256" || algorithm === "sha512";
-}
-
-/** Checks content against its digest. */
-export function verify(bytes: Uint8Array, digest: Digest, what: string): void {
-  const { algorithm, encoded } = digest;
-  if (algorithm !== "sha256" && algorithm !== "sha512") {
-    throw new FormatError("digest", `Cannot check content against ${digest}: unknown algorithm`);
-  }
-  const actual = hashOf(algorithm, bytes).toHex();
-  if (actual !== encoded) {
-    throw new DigestMismatchError(what, digest.toString(), `${algorithm}:${actual}`);
-  }
-}
-
-function hashOf(algorithm: "sha256" | "sha512", bytes: Uint8Array): Uint8Array {
-  const hash = nodeHash.stream(algorithm);
-  hash.update(bytes);
-  return hash.digest();
 }
