@@ -67,17 +67,19 @@ export interface JudgedManifest {
 export async function policyAdmission(
   reference: string,
   options: TrustOptions = {},
-): Promise<(selected: SelectedManifest, source: ImageSource) => Promise<void>> {
+): Promise<
+  (selected: SelectedManifest, source: ImageSource, places?: SignaturePlaces) => Promise<void>
+> {
   const { findPolicy, noPolicy, rejection } = await import("../trust/mod.ts");
   const policy = findPolicy({ path: options.policy, insecure: options.insecurePolicy });
-  return async (selected, source) => {
+  return async (selected, source, known) => {
     // Who carries the image over by hand decides by that, and so did earlier versions.
     if (policy === undefined && source.remote) throw noPolicy();
     if (policy === undefined || options.insecurePolicy) return;
     const image = await policyImage(reference, options);
     const manifest = { ...selected.original ?? selected, index: selected.index };
     const { digest } = manifest.descriptor;
-    const places = await source.signaturePlaces?.() ?? {};
+    const places = known ?? await source.signaturePlaces?.() ?? {};
     const { verdict, found } = await judgeImage(
       { ...manifest, digest, index: judgedIndex(selected) },
       { policy, image, places },

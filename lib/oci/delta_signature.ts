@@ -1,9 +1,11 @@
 /** Signatures of the target that a delta carries along (spec: oci 7.4). */
 import { ComposefsError, type Digest, FormatError, PolicyError } from "../base/mod.ts";
 import { decodeBase64, type PublicKey } from "../signature/mod.ts";
+import type { AttachmentSource } from "../trust/mod.ts";
 import * as v from "./_valibot.ts";
-import { asBlob, type DeltaArtifact } from "./delta_artifact.ts";
-import { type Descriptor, parseManifest } from "./documents.ts";
+import { asBlob, type DeltaArtifact, parseDelta } from "./delta_artifact.ts";
+import { type Descriptor, type Manifest, parseManifest } from "./documents.ts";
+import { MANIFEST_TYPE } from "./media_types.ts";
 import type { ImageSource, SelectedManifest } from "./source.ts";
 
 /** Annotation of a signature's layer that holds the signature itself, in base64. */
@@ -52,6 +54,34 @@ export async function verifyDelta(
   }
   const why = fault instanceof Error ? fault.message : "there is no signature in it";
   throw new PolicyError(`signature verification failed: ${why}`, { cause: fault });
+}
+
+/** The signatures of a delta's target, as the delta has them. */
+export function deltaAttachments(source: ImageSource, manifest: Manifest): AttachmentSource {
+  const delta = parseDelta(manifest);
+  return {
+    name: source.name,
+    tagged: () => Promise.resolve(undefined),
+    referrers: () =>
+      Promise.resolve(
+        delta.signatures.slice(0, MAX_SIGNATURES).map(({ digest, size, mediaType }) => ({
+          artifactType: "",
+          digest,
+          size,
+          mediaType,
+        })),
+      ),
+    async manifest({ digest, size }) {
+      const descriptor = asBlob({ mediaType: MANIFEST_TYPE, digest, size });
+      const bytes = await source.document(descriptor, "signature manifest");
+      return { bytes, mediaType: parseManifest(bytes).mediaType ?? MANIFEST_TYPE, digest };
+    },
+    blob({ digest, size }) {
+      const descriptor = delta.signatureContents.get(digest.toString()) ??
+        { mediaType: "", digest, size };
+      return source.document(asBlob(descriptor), "signature payload");
+    },
+  };
 }
 
 /** Why a signature does not count; `undefined` when it does. */

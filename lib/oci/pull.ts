@@ -1,6 +1,7 @@
 /** Pulling images into a repository (spec: oci 1.4, 2.5). */
 import { type Digest, type ObjectId, type ProgressSink, withContext } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
+import type { SignaturePlaces } from "../trust/mod.ts";
 import type { PublicKey } from "../signature/mod.ts";
 import { type LayerReport, partialLayers, type PartialMode } from "./chunked_supply.ts";
 import { isDelta } from "./delta_artifact.ts";
@@ -58,9 +59,14 @@ export interface PullOptions {
   partial?: PartialMode;
   /**
    * Decides whether the image may be pulled; called when its manifest is read and verified, before
-   * config and layers. Throws when it may not.
+   * config and layers. Throws when it may not. A delta's target is what matters: its signatures are
+   * in the delta, unless a key was named that had to make them.
    */
-  admit?: (selected: SelectedManifest, source: ImageSource) => Promise<void>;
+  admit?: (
+    selected: SelectedManifest,
+    source: ImageSource,
+    places?: SignaturePlaces,
+  ) => Promise<void>;
   /** How registries are talked to. */
   registry?: RegistryAccess;
   /** Gives up when aborted. */
@@ -126,7 +132,8 @@ async function pullFrom(
   const { tag, platform = nativePlatform(), jobs, repair, signal, progress } = options;
   const selected = await source.resolve({ platform });
   const { manifest, original } = selected;
-  await options.admit?.(selected, source);
+  const delta = isDelta(manifest);
+  if (!delta) await options.admit?.(selected, source);
   const layers: LayerReport[] = [];
   const whole = partialLayers(source, wholeBlobs(source), {
     mode: repair ? "never" : options.partial ?? "auto",
@@ -134,9 +141,15 @@ async function pullFrom(
     progress,
     report: (layer) => layers.push(layer),
   });
-  const { documents, supply } = isDelta(manifest)
+  const { documents, supply } = delta
     ? await openDelta(repository, source, { ...options, whole, selected })
     : await openImage(repository, source, { ...options, whole, selected });
+  if (delta && options.verifyKey === undefined) {
+    const { deltaAttachments } = await import("./delta_signature.ts");
+    await options.admit?.(documents.selected, source, {
+      stored: deltaAttachments(source, manifest),
+    });
+  }
   const imported = await importImage(repository, documents, {
     tag,
     supply,
