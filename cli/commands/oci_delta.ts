@@ -1,5 +1,11 @@
 import { InvalidNameError } from "../../lib/base/mod.ts";
-import { createDelta, type DeltaCreateResult, parsePlatform } from "../../lib/oci/mod.ts";
+import {
+  createDelta,
+  type DeltaCreateResult,
+  type DeltaInfo,
+  parsePlatform,
+  readDeltaInfo,
+} from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { Argument, type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
@@ -13,7 +19,9 @@ const DESCRIPTION = `Make deltas between images, and look into them
 create OLD NEW OUT writes what NEW has and OLD has not, as operations on OLD's files; oci pull
 applies it where OLD is. OLD and NEW are image references such as oci:PATH[:TAG], or tags or digests
 of the repository; OUT is oci:PATH[:TAG] or oci-archive:PATH[:TAG]. What is made depends on the
-images only, and is applied once before it is published.`;
+images only, and is applied once before it is published.
+
+info DELTA tells what a delta starts from and makes, and counts its operations.`;
 
 const COMPAT = ["any", "cfsctl", "oci-delta"] as const;
 const ARTIFACT_TYPES = {
@@ -55,12 +63,63 @@ function createdJson(result: DeltaCreateResult): unknown {
   };
 }
 
+function showInfo({ stdout }: Context, info: DeltaInfo): void {
+  stdout.line(`delta    ${info.digest}`);
+  stdout.line(`type     ${info.artifactType}`);
+  stdout.line(`from     config ${info.sourceConfig}`);
+  stdout.line(`target   ${info.target}`);
+  stdout.line(`config   ${info.targetConfig}`);
+  stdout.line(`layers   ${info.layers.length} in the delta, ${info.reused.length} reused`);
+  stdout.line(`size     ${formatSize(info.size)} in the place of ${formatSize(info.layerSize)}`);
+  if (info.signatures > 0) stdout.line(`signed   ${info.signatures} signatures, not verified`);
+  for (const { diffId, blob, layer, tarDiff } of info.layers) {
+    stdout.line("");
+    stdout.line(`layer    ${diffId}`);
+    stdout.line(`  blob   ${formatSize(blob.size)} for ${formatSize(layer.size)}`);
+    if (tarDiff === undefined) {
+      stdout.line(`  type   ${blob.mediaType}`);
+      continue;
+    }
+    const { operations, sources, outputSize } = tarDiff;
+    stdout.line(`  makes  ${formatSize(outputSize)} from ${sources} files`);
+    for (const kind of ["copy", "add", "data"] as const) {
+      const { count, bytes } = operations[kind];
+      stdout.line(`  ${kind.padEnd(6)} ${formatSize(bytes)} in ${count} operations`);
+    }
+  }
+}
+
+function infoJson(info: DeltaInfo): unknown {
+  return {
+    delta_digest: info.digest,
+    artifact_type: info.artifactType,
+    source_config: info.sourceConfig,
+    target: info.target,
+    target_config: info.targetConfig,
+    reused: info.reused,
+    signatures: info.signatures,
+    size: info.size,
+    layer_size: info.layerSize,
+    layers: info.layers.map(({ diffId, blob, layer, tarDiff }) => ({
+      diff_id: diffId,
+      layer: layer.digest,
+      layer_size: layer.size,
+      blob: blob.digest,
+      media_type: blob.mediaType,
+      size: blob.size,
+      output_size: tarDiff?.outputSize ?? null,
+      sources: tarDiff?.sources ?? null,
+      operations: tarDiff?.operations ?? null,
+    })),
+  };
+}
+
 /** Declares `oci delta`. */
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("delta")
     .description(DESCRIPTION)
-    .addArgument(new Argument("<ACTION>", "what to do").choices(["create"] as const))
-    .argument("<REFERENCE...>", "create: OLD, NEW and OUT")
+    .addArgument(new Argument("<ACTION>", "what to do").choices(["create", "info"] as const))
+    .argument("<REFERENCE...>", "create: OLD, NEW and OUT; info: DELTA")
     .addOption(
       new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
         .argParser(parsed(parsePlatform)),
@@ -78,18 +137,26 @@ export function command(context: Context): CommandUnknownOpts {
         .argParser(parsed(parseJobs)),
     )
     .option("--json", "Output the result as JSON")
-    .action(async (_action, references, options) => {
-      const [old, fresh, destination] = references;
+    .action(async (action, references, options) => {
+      const [first, fresh, destination] = references;
+      const platform = options.platform === undefined ? {} : { platform: options.platform };
+      if (action === "info") {
+        if (references.length !== 1) throw new UsageError("info needs one reference: DELTA");
+        const info = await readDeltaInfo(first!, platform);
+        if (options.json) context.stdout.json(infoJson(info));
+        else showInfo(context, info);
+        return;
+      }
       if (references.length !== 3) throw new UsageError("create needs OLD, NEW and OUT");
       using opened = new DisposableStack();
       let repository: Repository | undefined;
       const progress = opened.use(await context.progress());
-      const result = await createDelta({ old: old!, fresh: fresh! }, {
+      const result = await createDelta({ old: first!, fresh: fresh! }, {
         destination: destination!,
         openRepository: () => repository ??= opened.use(openRepository(context)),
         compat: options.targetCompat,
         artifactType: ARTIFACT_TYPES[options.artifactType],
-        ...(options.platform === undefined ? {} : { platform: options.platform }),
+        ...platform,
         ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
         progress: progress.sink,
       });
@@ -101,6 +168,7 @@ export function command(context: Context): CommandUnknownOpts {
     examples: [
       "cfs oci delta create oci:layout:41 oci:layout:42 oci-archive:41to42.tar",
       "cfs --repo r oci delta create os:41 docker://registry.example/os:42 oci:deltas:41to42",
+      "cfs oci delta info oci-archive:41to42.tar",
     ],
     complete: { "1": "source" },
   });
