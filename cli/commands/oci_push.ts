@@ -5,11 +5,12 @@ import { newCommand, parsed, withNotes } from "../declare.ts";
 import { parseCount } from "../jobs.ts";
 import { openImageArgument, parseImageArgument } from "../oci_names.ts";
 import { openRepository } from "../open_repository.ts";
+import { registryAccess, withRegistryOptions } from "../registry_options.ts";
 import { formatSize } from "../size.ts";
 
-const DESCRIPTION = `Push a stored image to a layout, an archive or a directory
+const DESCRIPTION = `Push a stored image to a registry, a layout, an archive or a directory
 
-DESTINATION is oci:PATH[:TAG], oci-archive:PATH[:TAG] or dir:PATH. Layers are made again byte by
+DESTINATION is docker://HOST/NAME[:TAG], oci:PATH[:TAG], oci-archive:PATH[:TAG] or dir:PATH. Layers are made again byte by
 byte and checked against their digests on the way; how they are compressed gives the same blobs each
 time. Blobs that the destination has are kept. When the blobs of the stored manifest cannot be made
 again, the image gets a new manifest with the same config.`;
@@ -29,29 +30,31 @@ function show({ stdout }: Context, result: PushResult, destination: string): voi
 
 /** Declares `oci push`. */
 export function command(context: Context): CommandUnknownOpts {
-  const declared = newCommand("push")
-    .description(DESCRIPTION)
-    .argument("<IMAGE>", "tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
-    .argument("<DESTINATION>", "Where the image goes")
-    .addOption(
-      new Option("--compress <FORMAT>", "How to compress layers (defaults to how they came)")
-        .choices(COMPRESSIONS),
-    )
-    .addOption(
-      new Option("--level <LEVEL>", "Level of compression (defaults to 6 of gzip, 3 of zstd)")
-        .argParser(parsed(parseCount)),
-    )
-    .addOption(
-      new Option("--format <FORMAT>", "Kind of manifest (defaults to that of the image)")
-        .choices(["oci", "v2s2"] as const),
-    )
-    .option("--referrers", "Push the artifacts that refer to the image, too")
-    .option("--digestfile <FILE>", "Write the digest of the pushed manifest to a file")
-    .addOption(
-      new Option("--jobs <JOBS>", "Layers at a time (defaults to the number of processors)")
-        .argParser(parsed(parseCount)),
-    )
-    .option("--json", "Output the result as JSON")
+  const declared = withRegistryOptions(
+    newCommand("push")
+      .description(DESCRIPTION)
+      .argument("<IMAGE>", "tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
+      .argument("<DESTINATION>", "Where the image goes")
+      .addOption(
+        new Option("--compress <FORMAT>", "How to compress layers (defaults to how they came)")
+          .choices(COMPRESSIONS),
+      )
+      .addOption(
+        new Option("--level <LEVEL>", "Level of compression (defaults to 6 of gzip, 3 of zstd)")
+          .argParser(parsed(parseCount)),
+      )
+      .addOption(
+        new Option("--format <FORMAT>", "Kind of manifest (defaults to that of the image)")
+          .choices(["oci", "v2s2"] as const),
+      )
+      .option("--referrers", "Push the artifacts that refer to the image, too")
+      .option("--digestfile <FILE>", "Write the digest of the pushed manifest to a file")
+      .addOption(
+        new Option("--jobs <JOBS>", "Layers at a time (defaults to the number of processors)")
+          .argParser(parsed(parseCount)),
+      )
+      .option("--json", "Output the result as JSON"),
+  )
     .action(async (reference, destination, options) => {
       using repository = openRepository(context);
       using progress = await context.progress();
@@ -61,6 +64,7 @@ export function command(context: Context): CommandUnknownOpts {
         ...(options.level === undefined ? {} : { level: options.level }),
         ...(options.format === undefined ? {} : { format: options.format }),
         ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
+        access: await registryAccess(context, options),
         referrers: options.referrers ?? false,
         progress: progress.sink,
       });
@@ -92,6 +96,7 @@ export function command(context: Context): CommandUnknownOpts {
     });
   return withNotes(declared, {
     examples: [
+      "cfs --repo r oci push myimage docker://registry.example/team/image:v1",
       "cfs --repo r oci push myimage oci:layout:latest",
       "cfs oci push --compress zstd myimage oci-archive:image.tar:v1",
     ],

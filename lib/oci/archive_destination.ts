@@ -39,6 +39,8 @@ class Stretch implements BlobSlot {
  */
 class ArchiveDestination implements ImageDestination {
   readonly name: string;
+  readonly ordered = true;
+  readonly remote = false;
   readonly #target: LayoutTarget;
   readonly #fd: Fd;
   readonly #header = new Uint8Array(4096).subarray(0, BLOCK);

@@ -27,6 +27,10 @@ export interface PushedManifest {
 export interface ImageDestination extends AsyncDisposable {
   /** What the destination is called in messages. */
   readonly name: string;
+  /** Whether blobs have to be committed in order for the result to be the same each time. */
+  readonly ordered: boolean;
+  /** Whether blobs go over a network, so that packing the next one is worth it meanwhile. */
+  readonly remote: boolean;
   /** Whether a blob is there already, or can be had from where it is by no more than a request. */
   has(descriptor: Pick<Descriptor, "digest" | "size">): Promise<boolean>;
   /** Told of all blobs whose size is known beforehand, in order, before the first is reserved. */

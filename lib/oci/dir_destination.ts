@@ -14,6 +14,8 @@ const VERSION = "Directory Transport Version: 1.1\n";
 
 class DirDestination implements ImageDestination {
   readonly name: string;
+  readonly ordered = false;
+  readonly remote = false;
   readonly #dir: Fd;
 
   constructor(path: string) {

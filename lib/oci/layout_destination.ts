@@ -20,6 +20,8 @@ import { IndexEntries, LAYOUT_FILE } from "./index_entries.ts";
 
 class LayoutDestination implements ImageDestination {
   readonly name: string;
+  readonly ordered = false;
+  readonly remote = false;
   readonly #target: LayoutTarget;
   readonly #root: Fd;
   readonly #blobs: Fd;

@@ -4,6 +4,10 @@ import { openArchiveDestination } from "./archive_destination.ts";
 import type { ImageDestination, LayoutTarget } from "./destination.ts";
 import { openDirDestination } from "./dir_destination.ts";
 import { openLayoutDestination } from "./layout_destination.ts";
+import {
+  openRegistryDestination,
+  type RegistryDestinationOptions,
+} from "./registry_destination.ts";
 import { parseImageReference, parseLayoutReference } from "./reference.ts";
 
 /**
@@ -21,10 +25,7 @@ export function parseTarget(rest: string): LayoutTarget {
 }
 
 /** How a destination is opened. */
-export interface DestinationOptions {
-  /** Gives up when aborted. */
-  signal?: AbortSignal;
-}
+export type DestinationOptions = RegistryDestinationOptions;
 
 /**
  * Opens a destination by its reference.
@@ -38,7 +39,6 @@ export async function openDestination(
 ): Promise<ImageDestination> {
   const { transport, rest } = parseImageReference(reference);
   options.signal?.throwIfAborted();
-  await null; // faults are rejections
   try {
     switch (transport) {
       case "oci":
@@ -47,6 +47,9 @@ export async function openDestination(
         return openArchiveDestination(parseTarget(rest));
       case "dir":
         return openDirDestination(rest);
+      case "docker":
+      case "registry":
+        return await openRegistryDestination(rest.replace(/^\/\//, ""), options);
       default:
         throw new UnsupportedError(`Transport ${transport}: images cannot be pushed there`);
     }

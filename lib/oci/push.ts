@@ -16,6 +16,7 @@ import type { Descriptor } from "./documents.ts";
 import { layerObject, listReferrers, type OciImage, openImageRef, openManifest } from "./image.ts";
 import { type Compression, MANIFEST_TYPE, tarCompression } from "./media_types.ts";
 import { openDestination } from "./open_destination.ts";
+import type { RegistryAccess } from "./open_source.ts";
 import { checkLevel, type PackedBlob, type Packing, packLayer, type PackTask } from "./pack.ts";
 import {
   formatOf,
@@ -24,6 +25,7 @@ import {
   type PackedLayer,
   repackedManifest,
 } from "./repack.ts";
+import { listTags } from "./tags.ts";
 
 /** How to push. */
 export interface PushOptions {
@@ -33,6 +35,13 @@ export interface PushOptions {
   level?: number;
   /** Kind of manifest. @default that of the stored one */
   format?: ManifestFormat;
+  /** How a registry is talked to. */
+  access?: RegistryAccess;
+  /**
+   * Repositories of the destination's registry that may have the layers already. Those that the
+   * image was pulled from are tried anyway.
+   */
+  mountFrom?: readonly string[];
   /** Push the artifacts that refer to the image, too. @default false */
   referrers?: boolean;
   /** Layers that are packed at a time. @default navigator.hardwareConcurrency */
@@ -86,7 +95,11 @@ export async function pushImage(
   options: PushOptions & { destination: string },
 ): Promise<PushResult> {
   const opened = typeof image === "string" ? openImageRef(repository, image) : image;
-  await using destination = await openDestination(options.destination, options);
+  await using destination = await openDestination(options.destination, {
+    ...options.access,
+    signal: options.signal,
+    mountFrom: [...options.mountFrom ?? [], ...origins(repository, opened)],
+  });
   try {
     await using push = new Push(repository, destination, options);
     return await push.run(opened);
@@ -100,6 +113,15 @@ export async function pushImage(
     );
   }
 }
+
+/** Repositories of registries that the image was pulled from, as its tags tell. */
+function origins(repository: Repository, { manifestDigest }: OciImage): string[] {
+  return listTags(repository)
+    .filter(({ manifest, name }) => manifest.equals(manifestDigest) && name.startsWith(DOCKER))
+    .map(({ name }) => name.slice(DOCKER.length));
+}
+
+const DOCKER = "docker://";
 
 /** A layer on its way: what it is, and how it is going to be packed. */
 interface Outgoing {
@@ -280,7 +302,7 @@ class Push implements AsyncDisposable {
     const total = layers.reduce((sum, { size }) => sum + size, 0);
     if (jobs < 1 || total < WORTH_WORKERS) return Math.min(1, layers.length);
     this.#pool ??= new Pool(new URL("./export_worker.ts", import.meta.url), { size: jobs });
-    return jobs;
+    return this.#destination.remote ? Math.min(2 * jobs, layers.length) : jobs;
   }
 
   async #pack(layer: Outgoing, turn: Promise<void>): Promise<PackedLayer> {
@@ -299,7 +321,7 @@ class Push implements AsyncDisposable {
     };
     const made = await this.#run(task, id);
     const blob = { digest: Digest.parse(made.digest), size: made.size };
-    await turn;
+    if (this.#destination.ordered) await turn;
     this.#throwIfStopped();
     if (known === undefined && await this.#destination.has(blob)) this.#stats.blobsPresent++;
     else {
