@@ -25,6 +25,9 @@ export interface RegistryDestinationOptions extends Omit<RegistryClientOptions, 
   readonly mountFrom?: readonly string[] | undefined;
 }
 
+/** Bytes of buffers that the system cannot be given. */
+const SMALL = 64;
+
 /** Thrown out of an upload that should only have been a mount. */
 class NotMounted extends Error {
   override name = "NotMounted";
@@ -39,6 +42,7 @@ class RegistryDestination implements ImageDestination {
   readonly #remote: RemoteRepository;
   readonly #signal: AbortSignal | undefined;
   readonly #mountFrom: readonly string[];
+  readonly #small = new Uint8Array(4096);
   readonly #scratch = Deno.env.get("TMPDIR") ?? "/var/tmp";
 
   constructor(
@@ -80,7 +84,13 @@ class RegistryDestination implements ImageDestination {
   }
 
   async commit(slot: BlobSlot, blob: { digest: Digest; size: number }): Promise<void> {
-    const read = (offset: number, buffer: Uint8Array) => preadFull(slot.fd, buffer, offset);
+    const read = (offset: number, buffer: Uint8Array) => {
+      // V8 moves buffers of up to 64 bytes, so their address cannot be taken.
+      if (buffer.buffer.byteLength > SMALL) return preadFull(slot.fd, buffer, offset);
+      const got = preadFull(slot.fd, this.#small.subarray(0, buffer.length), offset);
+      buffer.set(this.#small.subarray(0, got));
+      return got;
+    };
     await this.#remote.upload(blob, { read }, this.#options());
   }
 
