@@ -2,6 +2,7 @@
 import { type Digest, InvalidNameError } from "../base/mod.ts";
 // Its values are imported when they are needed: most commands need none.
 import type {
+  AttachmentSource,
   FoundSignatures,
   LoadedPolicy,
   PolicyImage,
@@ -9,7 +10,9 @@ import type {
   SignaturePlaces,
   SignedIndex,
 } from "../trust/mod.ts";
+import type { Repository } from "../repository/mod.ts";
 import { parseIndex } from "./documents.ts";
+import { SeenAttachments } from "./kept_signatures.ts";
 import { parseImageReference, type Transport } from "./reference.ts";
 import type { ImageSource, SelectedManifest } from "./source.ts";
 
@@ -47,6 +50,17 @@ export interface ImageTrust {
   readonly found: FoundSignatures;
 }
 
+/**
+ * Decides about an image whose manifest was read and verified. Throws when it is not let in.
+ *
+ * @returns what is to be done when the image is stored
+ */
+export type Admission = (
+  selected: SelectedManifest,
+  source: ImageSource,
+  places?: SignaturePlaces,
+) => Promise<((repository: Repository) => Promise<void>) | undefined>;
+
 /** A manifest that is judged. */
 export interface JudgedManifest {
   /** Its digest, which was checked. */
@@ -67,26 +81,34 @@ export interface JudgedManifest {
 export async function policyAdmission(
   reference: string,
   options: TrustOptions = {},
-): Promise<
-  (selected: SelectedManifest, source: ImageSource, places?: SignaturePlaces) => Promise<void>
-> {
+): Promise<Admission> {
   const { findPolicy, noPolicy, rejection } = await import("../trust/mod.ts");
   const policy = findPolicy({ path: options.policy, insecure: options.insecurePolicy });
   return async (selected, source, known) => {
     // Who carries the image over by hand decides by that, and so did earlier versions.
     if (policy === undefined && source.remote) throw noPolicy();
-    if (policy === undefined || options.insecurePolicy) return;
+    if (policy === undefined || options.insecurePolicy) return undefined;
     const image = await policyImage(reference, options);
     const manifest = { ...selected.original ?? selected, index: selected.index };
     const { digest } = manifest.descriptor;
-    const places = known ?? await source.signaturePlaces?.() ?? {};
-    const { verdict, found } = await judgeImage(
+    const found = known ?? await source.signaturePlaces?.() ?? {};
+    const seen = (one: AttachmentSource | undefined) => one && new SeenAttachments(one);
+    const [attachments, stored] = [seen(found.attachments), seen(found.stored)];
+    const places: SignaturePlaces = { ...found, attachments, stored };
+    const trust = await judgeImage(
       { ...manifest, digest, index: judgedIndex(selected) },
       { policy, image, places },
       options,
     );
-    if (verdict?.accepted === true) return;
-    const { faults } = found;
+    const { verdict } = trust;
+    const { faults } = trust.found;
+    if (verdict?.accepted === true) {
+      return async (repository) => {
+        // Of the manifest as it is stored, which a converted one is not.
+        if (selected.original !== undefined) return;
+        for (const one of [attachments, stored]) await one?.keep(repository, digest);
+      };
+    }
     throw rejection(verdict!, { faults, ...options.now === undefined ? {} : { now: options.now } });
   };
 }

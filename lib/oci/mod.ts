@@ -37,6 +37,7 @@ export {
   staleReferrers,
 } from "./image.ts";
 export {
+  type Admission,
   type ImageTrust,
   type JudgedManifest,
   judgeImage,

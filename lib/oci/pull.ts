@@ -1,7 +1,7 @@
 /** Pulling images into a repository (spec: oci 1.4, 2.5). */
 import { type Digest, type ObjectId, type ProgressSink, withContext } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
-import type { SignaturePlaces } from "../trust/mod.ts";
+import type { Admission } from "./admission.ts";
 import type { PublicKey } from "../signature/mod.ts";
 import { type LayerReport, partialLayers, type PartialMode } from "./chunked_supply.ts";
 import { isDelta } from "./delta_artifact.ts";
@@ -58,15 +58,10 @@ export interface PullOptions {
    */
   partial?: PartialMode;
   /**
-   * Decides whether the image may be pulled; called when its manifest is read and verified, before
-   * config and layers. Throws when it may not. A delta's target is what matters: its signatures are
+   * Decides whether the image may be pulled, before its config and layers are read. A delta's target is what matters: its signatures are
    * in the delta, unless a key was named that had to make them.
    */
-  admit?: (
-    selected: SelectedManifest,
-    source: ImageSource,
-    places?: SignaturePlaces,
-  ) => Promise<void>;
+  admit?: Admission;
   /** How registries are talked to. */
   registry?: RegistryAccess;
   /** Gives up when aborted. */
@@ -133,7 +128,7 @@ async function pullFrom(
   const selected = await source.resolve({ platform });
   const { manifest, original } = selected;
   const delta = isDelta(manifest);
-  if (!delta) await options.admit?.(selected, source);
+  let keep = delta ? undefined : await options.admit?.(selected, source);
   const layers: LayerReport[] = [];
   const whole = partialLayers(source, wholeBlobs(source), {
     mode: repair ? "never" : options.partial ?? "auto",
@@ -146,7 +141,7 @@ async function pullFrom(
     : await openImage(repository, source, { ...options, whole, selected });
   if (delta && options.verifyKey === undefined) {
     const { deltaAttachments } = await import("./delta_signature.ts");
-    await options.admit?.(documents.selected, source, {
+    keep = await options.admit?.(documents.selected, source, {
       stored: deltaAttachments(source, manifest),
     });
   }
@@ -160,6 +155,7 @@ async function pullFrom(
     signal,
     progress,
   });
+  await keep?.(repository);
   return {
     manifestDigest: documents.selected.descriptor.digest,
     ...(original === undefined ? {} : { sourceDigest: original.descriptor.digest }),
