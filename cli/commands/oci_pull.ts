@@ -1,6 +1,12 @@
 import { InvalidNameError, withContext } from "../../lib/base/mod.ts";
 import type { PublicKey } from "../../lib/signature/mod.ts";
-import { parsePlatform, planPull, pullImage, type PullResult } from "../../lib/oci/mod.ts";
+import {
+  parsePlatform,
+  planPull,
+  policyAdmission,
+  pullImage,
+  type PullResult,
+} from "../../lib/oci/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
@@ -8,13 +14,24 @@ import { openRepository } from "../open_repository.ts";
 import { planJson, showPlan } from "../plan_output.ts";
 import { registryAccess, withRegistryOptions } from "../registry_options.ts";
 import { formatSize } from "../size.ts";
+import {
+  bundleIdentityOption,
+  identityOption,
+  indexSignaturesOption,
+  insecurePolicyOption,
+  lookasideOption,
+  policyOption,
+  registriesDOption,
+  trustOptions,
+} from "../trust_options.ts";
 
 const DESCRIPTION = `Pull an OCI image into the repository
 
 IMAGE is docker://[HOST/]NAME[:TAG][@DIGEST], oci:PATH[:TAG], oci-archive:PATH[:TAG], dir:PATH,
 docker-archive:PATH[:NAME] or docker-daemon:NAME. Every digest is checked before anything gets a
-name. A download that was interrupted goes on where it stopped. Prints the digests of manifest and
-config and the verity of the stored manifest.`;
+name. The policy (policy.json) must accept the image; where there is none, only images on this
+machine are. A download that was interrupted goes on where it stopped. Prints the digests of
+manifest and config and the verity of the stored manifest.`;
 
 function show({ stdout }: Context, result: PullResult): void {
   const { stats } = result;
@@ -90,6 +107,13 @@ export function command(context: Context): CommandUnknownOpts {
         ).choices(["auto", "off", "never", "require"] as const).default("auto" as const),
       )
       .option("--repair-padding", "Put back the zeros that old zstd:chunked encoders dropped")
+      .addOption(policyOption())
+      .addOption(insecurePolicyOption())
+      .addOption(registriesDOption())
+      .addOption(lookasideOption())
+      .addOption(identityOption())
+      .addOption(bundleIdentityOption())
+      .addOption(indexSignaturesOption())
       .option("-n, --dry-run", "Only tell what would have to be fetched, as oci plan does")
       .option("--json", "Output the result as JSON"),
   )
@@ -113,7 +137,8 @@ export function command(context: Context): CommandUnknownOpts {
         progress[Symbol.dispose]();
         return options.json ? context.stdout.json(planJson(plan)) : showPlan(context, plan);
       }
-      const result = await pullImage(repository, reference, pull);
+      const admit = await policyAdmission(reference, trustOptions(options));
+      const result = await pullImage(repository, reference, { ...pull, admit });
       progress[Symbol.dispose]();
       if (!options.json) return show(context, result);
       const { stats } = result;
