@@ -21,8 +21,7 @@ export class HttpError extends ComposefsError {
   readonly url: string;
   /** Status of the answer; `undefined` when there was none that counts. */
   readonly status: number | undefined;
-  /** Beginning of the answer's body, for whoever knows its format; not shown by itself. */
-  readonly body: string;
+  readonly #body: string;
 
   /**
    * Creates an error; its code is `CFS_NOT_FOUND` for the states 404 and 410.
@@ -36,7 +35,12 @@ export class HttpError extends ComposefsError {
     super(code, `${message} for url (${shownUrl(url)})`, options);
     this.url = shownUrl(url);
     this.status = status;
-    this.body = body;
+    this.#body = body;
+  }
+
+  /** Beginning of the answer's body, for whoever knows its format; not shown by itself. */
+  get body(): string {
+    return this.#body;
   }
 
   /** The facts of the error as plain data. */
