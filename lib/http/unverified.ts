@@ -2,8 +2,6 @@
  * Requests over TLS without a look at the certificate, for servers that the user calls insecure:
  * the runtime's own fetch has no switch for it.
  */
-import { request } from "node:https";
-import { Readable } from "node:stream";
 
 /** One request. */
 export interface UnverifiedRequest {
@@ -27,9 +25,14 @@ const BODILESS: readonly number[] = [204, 205, 304];
  *
  * @throws {TypeError} when there is no answer
  */
-export function fetchUnverified(url: URL, options: UnverifiedRequest): Promise<Response> {
+export async function fetchUnverified(url: URL, options: UnverifiedRequest): Promise<Response> {
+  // Loaded on use: it takes longer than many a program that never needs it.
+  const [{ request }, { Readable }] = await Promise.all([
+    import("node:https"),
+    import("node:stream"),
+  ]);
   const { method, headers, body, signal, clientCert } = options;
-  return new Promise((resolve, reject) => {
+  return await new Promise((resolve, reject) => {
     const failed = (cause: Error) => {
       reject(signal.aborted ? signal.reason : new TypeError(cause.message, { cause }));
     };

@@ -31,8 +31,8 @@ export type FetchFile = <T>(
   signal: AbortSignal,
 ) => Promise<T>;
 
-/** Objects after which workers are started: fewer are imported before one has started. */
-const WORTH_WORKERS = 256;
+/** Objects, and bytes of them, after which workers are started: that takes some time itself. */
+const WORTH_WORKERS = { objects: 1000, bytes: 8 * 1024 * 1024 } as const;
 /** Objects above this many bytes come in pieces, and are kept in files while they do. */
 const LARGE = 256 * 1024;
 /** So do smaller ones, when so many bytes are under way: a pull that fails loses them. */
@@ -59,6 +59,7 @@ export class RemoteFiles implements FileImport {
   #batch: FetchedBatch | undefined;
   readonly #buffers: ArrayBuffer[] = [];
   #fetched = 0;
+  #fetchedBytes = 0;
   /** Bytes of bodies that are in memory until they are whole. */
   #underWay = 0;
   #failure: { readonly error: unknown } | undefined;
@@ -153,7 +154,7 @@ export class RemoteFiles implements FileImport {
     const { target } = this.#options;
     const task: PartTask = { checksum, fd: part.fd.number, size: part.size, target };
     const small = part.size <= SMALL_PART;
-    const pool = small && this.#fetched < WORTH_WORKERS ? undefined : this.#workers();
+    const pool = small && !this.#worthWorkers ? undefined : this.#workers();
     try {
       if (pool === undefined) return importPart(task);
       const handler = small ? "import-part" : "import-large";
@@ -166,6 +167,11 @@ export class RemoteFiles implements FileImport {
       part.clear();
       return undefined;
     }
+  }
+
+  get #worthWorkers(): boolean {
+    return this.#pool !== undefined || this.#fetched >= WORTH_WORKERS.objects ||
+      this.#fetchedBytes >= WORTH_WORKERS.bytes;
   }
 
   /** The workers; undefined where this thread is as good. */
@@ -183,7 +189,9 @@ export class RemoteFiles implements FileImport {
 
   /** Puts an object into the batch. */
   #take(checksum: Checksum, bytes: Uint8Array): undefined {
-    if (this.#fetched++ < WORTH_WORKERS || this.#workers() === undefined) {
+    this.#fetched++;
+    this.#fetchedBytes += bytes.length;
+    if (!this.#worthWorkers || this.#workers() === undefined) {
       // Nobody to hand it to, so nothing to wait for.
       this.#arrived([importerFor(this.#options.target).archive(checksum, bytes)]);
       return;
