@@ -28,9 +28,13 @@ export interface FaultReply {
   readonly halt?: number;
   /** Milliseconds before the answer. */
   readonly delay?: number;
+  /** Sends no faster than it is taken, more or less: pieces of 32 KiB with a pause after each. */
+  readonly paced?: boolean;
   /** Closes the connection without an answer. */
   readonly drop?: boolean;
 }
+
+const PIECE = 32 * 1024;
 
 /** Listens on a free port of 127.0.0.1. */
 export class FaultServer implements AsyncDisposable {
@@ -161,8 +165,12 @@ export class FaultServer implements AsyncDisposable {
     await writeAll(connection, new TextEncoder().encode(lines.join("\r\n") + "\r\n\r\n"));
     if (method === "HEAD") return true;
     const stop = Math.min(reply.cut ?? body.length, reply.halt ?? body.length, body.length);
-    this.sent += stop;
-    await writeAll(connection, body.subarray(0, stop));
+    for (let at = 0; at < stop; at += PIECE) {
+      const piece = body.subarray(at, Math.min(at + PIECE, stop));
+      await writeAll(connection, piece);
+      this.sent += piece.length;
+      if (reply.paced && at + PIECE < stop) await new Promise((resolve) => setTimeout(resolve, 1));
+    }
     if (reply.halt !== undefined) await this.#closing.promise;
     return reply.cut === undefined && reply.length === undefined;
   }
