@@ -37,6 +37,18 @@ const HINTS: readonly (readonly [RegExp, (program: string) => string])[] = [
     /(fsopen|fsmount|unshare|umount2|mount)[^:]*: Operation not permitted/,
     () => "mounting needs root (CAP_SYS_ADMIN)",
   ],
+  [
+    /does not speak TLS/,
+    () => "--tls-verify=false, or insecure = true in registries.conf, allows plain HTTP",
+  ],
+  [
+    /certificate is from an unknown authority/,
+    () => "--cert-dir DIR, or /etc/containers/certs.d/HOST, holds authorities as *.crt",
+  ],
+  [
+    /authentication required|access denied/,
+    () => "--creds USER:PASSWORD, --authfile FILE or podman login gives access to a registry",
+  ],
   [/Read-only file system|read-only file system/, () => "writing needs a writable repository"],
   [/No space left on device/, (program) => `"${program} gc" frees what nothing refers to`],
   [

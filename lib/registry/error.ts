@@ -121,7 +121,8 @@ export function registryError(
 ): RegistryError {
   const { status, url } = cause;
   if (status === undefined) {
-    return new RegistryError(`${what}: ${cause.message}`, { url, cause });
+    // The message has all there is to say, so there is no cause to say it again.
+    return new RegistryError(`${what}: ${reachReason(cause)}`, { url });
   }
   const faults = parseFaults(cause.body);
   const said = faults.map(({ code, message }) => {
@@ -133,6 +134,13 @@ export function registryError(
     (status >= 500 ? "the registry failed" : "the registry refused");
   const message = `${reason}: ${what} (status ${status} from ${hostOf(url)}, ${access})`;
   return new RegistryError(message, { url, status, faults, cause });
+}
+
+/** What the runtime's words for a failed connection mean. */
+function reachReason({ message, url }: HttpError): string {
+  if (/InvalidContentType|corrupt message/.test(message)) return `it does not speak TLS (${url})`;
+  if (/UnknownIssuer/.test(message)) return `its certificate is from an unknown authority (${url})`;
+  return message;
 }
 
 function hostOf(url: string): string {

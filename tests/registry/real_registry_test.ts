@@ -30,7 +30,7 @@ const cases: {
     name: "open, without --tls-verify=false",
     registry: {},
     client: () => ({ http: { retries: 0 } }),
-    refused: /^registry 127\.0\.0\.1:\d+: Request failed/,
+    refused: /^registry 127\.0\.0\.1:\d+: it does not speak TLS \(https:/,
   },
   {
     name: "passwords",
@@ -85,7 +85,7 @@ const cases: {
     name: "TLS with an unknown authority",
     registry: { tls: true },
     client: () => ({}),
-    refused: /certificate/,
+    refused: /: its certificate is from an unknown authority \(/,
   },
   {
     name: "TLS with an unknown authority that does not matter",
