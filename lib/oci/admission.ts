@@ -9,6 +9,7 @@ import type {
   PolicyVerdict,
   SignaturePlaces,
   SignedIndex,
+  TrustPlaces,
 } from "../trust/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { parseIndex } from "./documents.ts";
@@ -34,6 +35,8 @@ export interface TrustOptions {
   indexSignatures?: boolean | undefined;
   /** The time at which keys, signatures and certificates must be valid. @default now */
   now?: Date | undefined;
+  /** Where files are looked for that are not named. @default those of the process */
+  places?: TrustPlaces | undefined;
   /** Gives up when aborted. */
   signal?: AbortSignal | undefined;
 }
@@ -83,10 +86,11 @@ export async function policyAdmission(
   options: TrustOptions = {},
 ): Promise<Admission> {
   const { findPolicy, noPolicy, rejection } = await import("../trust/mod.ts");
-  const policy = findPolicy({ path: options.policy, insecure: options.insecurePolicy });
+  const { policy: path, insecurePolicy: insecure, places } = options;
+  const policy = findPolicy({ path, insecure, places });
   return async (selected, source, known) => {
     // Who carries the image over by hand decides by that, and so did earlier versions.
-    if (policy === undefined && source.remote) throw noPolicy();
+    if (policy === undefined && source.remote) throw noPolicy(places);
     if (policy === undefined || options.insecurePolicy) return undefined;
     const image = await policyImage(reference, options);
     const manifest = { ...selected.original ?? selected, index: selected.index };
@@ -94,10 +98,10 @@ export async function policyAdmission(
     const found = known ?? await source.signaturePlaces?.() ?? {};
     const seen = (one: AttachmentSource | undefined) => one && new SeenAttachments(one);
     const [attachments, stored] = [seen(found.attachments), seen(found.stored)];
-    const places: SignaturePlaces = { ...found, attachments, stored };
+    const where: SignaturePlaces = { ...found, attachments, stored };
     const trust = await judgeImage(
       { ...manifest, digest, index: judgedIndex(selected) },
-      { policy, image, places },
+      { policy, image, places: where },
       options,
     );
     const { verdict } = trust;
@@ -143,7 +147,11 @@ export async function judgeImage(
   const places: SignaturePlaces = {
     ...subject.places,
     lookaside,
-    registries: () => registries ??= trust.RegistriesD.load({ directory: registriesD }),
+    registries: () =>
+      registries ??= trust.RegistriesD.load({
+        directory: registriesD,
+        places: options.places,
+      }),
   };
   const find = async (one: JudgedManifest, instance: boolean) =>
     await trust.findSignatures(one.digest, { requirements, places }, { signal, instance });
