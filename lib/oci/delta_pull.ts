@@ -112,7 +112,8 @@ export async function discoverDelta(
     throw new PolicyError("The image is no delta, so it has no embedded signature");
   }
   if (mode === "off" || options.repair) return undefined;
-  if (mode === "auto" && source.referrers === undefined) return undefined;
+  // What lies beside a delta on a disk costs nothing to fetch.
+  if (mode === "auto" && !source.remote) return undefined;
   const wanted = wantedLayers(documents);
   const { missing } = missingLayers(repository, wanted);
   if (missing.length === 0) return undefined;

@@ -1,5 +1,6 @@
 /** Sources on this machine's disks (spec: oci 5.1). */
 import type { SignaturePlaces } from "../trust/mod.ts";
+import type { Digest } from "../base/mod.ts";
 import { type Blob, type BlobStore, readDocument } from "./blob.ts";
 import { toOci } from "./convert.ts";
 import { type Descriptor, parseIndex, type Platform } from "./documents.ts";
@@ -51,6 +52,11 @@ export class LocalSource implements ImageSource {
   // deno-lint-ignore require-await -- what goes wrong comes as a rejection
   async blob(descriptor: Descriptor): Promise<Blob> {
     return this.#store.blob(descriptor);
+  }
+
+  async referrers(digest: Digest, artifactType?: string): Promise<Descriptor[]> {
+    const all = await layoutAttachments(this.#store).referrers(digest);
+    return all.filter((entry) => artifactType === undefined || entry.artifactType === artifactType);
   }
 
   // deno-lint-ignore require-await -- what goes wrong comes as a rejection
