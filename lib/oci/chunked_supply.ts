@@ -3,7 +3,13 @@ import { ComposefsError, type ProgressSink, withContext } from "../base/mod.ts";
 import type { FetchPlan } from "../chunked/mod.ts";
 import { type Fd, ftruncate, pwriteAll } from "../../ffi/mod.ts";
 import type { Repository } from "../repository/mod.ts";
-import { openChunked, type OpenedChunked, planChunked, type WholeReason } from "./chunked_layer.ts";
+import {
+  openChunked,
+  type OpenedChunked,
+  planChunked,
+  type WholeReason,
+  WORTH_WHILE,
+} from "./chunked_layer.ts";
 import { ContentCache, keepContentIndex } from "./content_cache.ts";
 import { openScratch } from "./destination.ts";
 import type { LayerSupply, SuppliedLayer, SupplyContext, WantedLayer } from "./layer_supply.ts";
