@@ -162,7 +162,9 @@ export class HttpClient implements Disposable {
       // As long as pieces arrive the server is worth its while.
       if (exchange.worthResuming && exchange.received > before) tries = turns = 0;
       if (tries >= retries) throw error;
-      await sleep(pauseBefore(tries++, { backoff, retryAfter }), signal);
+      const pause = pauseBefore(tries++, { backoff, retryAfter });
+      this.#options.onRetry?.({ reason: error, pause });
+      await sleep(pause, signal);
     }
   }
 

@@ -39,6 +39,6 @@ export type {
   HttpRequest,
   Incoming,
 } from "./exchange.ts";
-export { type RetryOptions, sleep } from "./retry.ts";
+export { type Retry, type RetryOptions, sleep } from "./retry.ts";
 export { basicAuth, parseUrl, type SenderOptions } from "./sender.ts";
 export type { WatchOptions } from "./watch.ts";

@@ -6,6 +6,16 @@ export interface RetryOptions {
   readonly retries?: number;
   /** Longest pause before the first of them, in milliseconds; doubles each time. @default 500 */
   readonly backoff?: number;
+  /** Told of each try that failed and will be made again. */
+  readonly onRetry?: (retry: Retry) => void;
+}
+
+/** A try that failed. */
+export interface Retry {
+  /** Why, without anything secret. */
+  readonly reason: Error;
+  /** Milliseconds until the next try. */
+  readonly pause: number;
 }
 
 /** Longest pause, whatever a server asks for, in milliseconds. */

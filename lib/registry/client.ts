@@ -27,7 +27,10 @@ export interface RegistryClientOptions {
   /** Requests to one host at a time. @default 16 */
   readonly requests?: number | undefined;
   /** How often and after what time requests are tried again, and when they count as halted. */
-  readonly http?: Pick<HttpClientOptions, "retries" | "backoff" | "stall" | "userAgent">;
+  readonly http?: Pick<
+    HttpClientOptions,
+    "retries" | "backoff" | "stall" | "userAgent" | "onRetry"
+  >;
   /** Gives up everything when aborted. */
   readonly signal?: AbortSignal | undefined;
   /** Variables and directories of the user. @default those of the process */

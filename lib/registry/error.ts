@@ -120,9 +120,9 @@ export function registryError(
   { what, access }: { what: string; access: string },
 ): RegistryError {
   const { status, url } = cause;
-  if (status === undefined) {
+  if (status === undefined || status < 400) {
     // The message has all there is to say, so there is no cause to say it again.
-    return new RegistryError(`${what}: ${reachReason(cause)}`, { url });
+    return new RegistryError(`${what}: ${reachReason(cause)}`, { url, status });
   }
   const faults = parseFaults(cause.body);
   const said = faults.map(({ code, message }) => {

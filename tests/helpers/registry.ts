@@ -15,6 +15,8 @@ export interface TestRegistryOptions {
   auth?: "none" | "basic" | "token";
   /** Serves TLS with a certificate of {@linkcode TestRegistry.caFile}. @default false */
   tls?: boolean;
+  /** Wants clients to show a certificate: that in {@linkcode TestRegistry.clientDir}. @default false */
+  clientCerts?: boolean;
   /** Life of tokens in seconds. @default 300 */
   tokenLife?: number;
   /** Whether tokens for pulling are given to anybody. @default false */
@@ -91,7 +93,14 @@ export class TestRegistry implements AsyncDisposable {
       `  addr: ${host}`,
       "  secret: test",
     ];
-    if (tls) lines.push(`  tls: {certificate: ${dir.join("s.crt")}, key: ${dir.join("s.key")}}`);
+    if (tls) {
+      lines.push(
+        "  tls:",
+        `    certificate: ${dir.join("s.crt")}`,
+        `    key: ${dir.join("s.key")}`,
+      );
+      if (options.clientCerts) lines.push(`    clientcas: [${caFile}]`);
+    }
     if (auth === "basic") {
       lines.push(`auth: {htpasswd: {realm: test, path: ${dir.join("htpasswd")}}}`);
     }
@@ -136,10 +145,15 @@ export class TestRegistry implements AsyncDisposable {
     assert.fail("docker-registry does not start");
   }
 
+  /** Directory with the authority, and a certificate of its with a key to show to the registry. */
+  get clientDir(): string {
+    return this.#dir.join("client");
+  }
+
   /** Options with which skopeo reaches it, `which` being `src` or `dest`. */
   skopeoOptions(which: "src" | "dest"): string[] {
     const access = this.caFile === "" ? [`--${which}-tls-verify=false`] : [
-      `--${which}-cert-dir=${this.caFile.slice(0, this.caFile.lastIndexOf("/"))}`,
+      `--${which}-cert-dir=${this.clientDir}`,
     ];
     return [...access, `--${which}-creds=${USER}:${PASSWORD}`];
   }
@@ -217,6 +231,18 @@ function makeCertificates(dir: TempDir): string {
     ...["x509", "-req", "-in", dir.join("s.csr"), "-CA", ca, "-CAkey", caKey],
     ...["-CAcreateserial", "-out", dir.join("s.crt"), "-days", "2", "-extfile", names],
   ]);
+  run("openssl", [
+    ...["req", ...newKey, "-keyout", dir.join("client.key"), "-out", dir.join("client.csr")],
+    ...["-subj", "/CN=client"],
+  ]);
+  const use = dir.write("use", "extendedKeyUsage=clientAuth\n");
+  run("openssl", [
+    ...["x509", "-req", "-in", dir.join("client.csr"), "-CA", ca, "-CAkey", caKey],
+    ...["-CAcreateserial", "-out", dir.join("client.crt"), "-days", "2", "-extfile", use],
+  ]);
+  dir.write("client/ca.crt", Deno.readTextFileSync(ca));
+  dir.write("client/me.cert", Deno.readTextFileSync(dir.join("client.crt")));
+  dir.write("client/me.key", Deno.readTextFileSync(dir.join("client.key")));
   return ca;
 }
 

@@ -428,6 +428,12 @@ const manifests: {
     },
   },
   {
+    name: "redirects for ever",
+    wanted: "t",
+    answer: { status: 307, headers: { location: "/" } },
+    fails: { name: "RegistryError", message: /^t in 127.*: Too many redirects for url/ },
+  },
+  {
     name: "codes of their own",
     wanted: "t",
     answer: { status: 400, body: text({ errors: [{ code: "ODD_THING", message: "why?" }, 7] }) },
@@ -532,6 +538,19 @@ Deno.test("RemoteRepository.referrers() reads the registry's list, page by page"
   }));
   assert.deepEqual(await (await open(endless, client)).referrers(subject), []);
   assert.ok(endless.requests.length <= 102);
+});
+
+Deno.test("who waits is told why", async () => {
+  await using server = registry((r) =>
+    r.seen < 2 ? { status: 503, headers: { "retry-after": "0" } } : plainReply(r, BLOB.bytes)
+  );
+  const told: string[] = [];
+  using client = clientFor({
+    http: { backoff: 1, onRetry: ({ reason, pause }) => told.push(`${reason.message} ${pause}`) },
+  });
+  await (await open(server, client)).blob(BLOB, new Collector());
+  assert.equal(told.length, 2);
+  assert.match(told[0]!, /^HTTP status server error \(503 .*\) for url \(http:.*\) [\d.]+$/);
 });
 
 Deno.test("rates are kept", async () => {

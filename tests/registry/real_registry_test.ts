@@ -92,6 +92,25 @@ const cases: {
     registry: { tls: true, auth: "basic" },
     client: () => ({ tlsVerify: false, credentials: BASIC }),
   },
+  {
+    name: "TLS with certificates on both sides",
+    registry: { tls: true, clientCerts: true },
+    client: ({ clientDir }) => ({ certDir: clientDir }),
+  },
+  {
+    name: "TLS with certificates on both sides, but nobody looks at one",
+    registry: { tls: true, clientCerts: true },
+    client: ({ clientDir }) => ({ certDir: clientDir, tlsVerify: false }),
+  },
+  {
+    name: "TLS without the certificate that is wanted",
+    registry: { tls: true, clientCerts: true },
+    client: ({ caFile }) => ({
+      certDir: caFile.slice(0, caFile.lastIndexOf("/")),
+      http: { retries: 0 },
+    }),
+    refused: /^registry 127\.0\.0\.1:\d+: Request failed/,
+  },
 ];
 
 testWith({
