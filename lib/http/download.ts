@@ -76,8 +76,9 @@ export class Download<T> implements Exchange, Disposable {
     const { headers } = this.#options;
     if (!this.#asked) return { headers };
     const range = `bytes=${this.#received}-`;
-    const same = this.#validator === "" ? {} : { "if-range": this.#validator };
-    return { headers: { ...headers, range, ...same } };
+    const asked: Record<string, string> = { ...headers, range };
+    if (this.#validator !== "") asked["if-range"] = this.#validator;
+    return { headers: asked };
   }
 
   /** Whether an answer with this status is one to {@linkcode Download.receive}. */
