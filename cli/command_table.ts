@@ -150,6 +150,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/oci_copy.ts"),
   },
   {
+    name: "oci repair",
+    summary: "Repair a damaged image from wherever it can be had",
+    load: () => import("./commands/oci_repair.ts"),
+  },
+  {
     name: "oci images",
     summary: "List all tagged OCI images in the repository",
     load: () => import("./commands/oci_images.ts"),

@@ -9,10 +9,10 @@ import {
 } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import { verifyBytes } from "./blob.ts";
+import { layerDamage } from "./damage.ts";
 import { type Manifest, parseConfig, parseManifest } from "./documents.ts";
 import { buildTree, imageBytes } from "./erofs_image.ts";
 import { type DocumentStream, imageRefName, readDocumentStream } from "./image.ts";
-import { hashLayer } from "./layer.ts";
 import { isImageConfigType, TAG_REFS, tarCompression } from "./media_types.ts";
 import { layerStream, manifestOf, manifestStream, tagRef } from "./tags.ts";
 
@@ -239,13 +239,7 @@ class ImageCheck {
   }
 
   #layerFault(id: Digest, object: ObjectId): string | undefined {
-    try {
-      const stream = this.#repository.openStreamObject(object);
-      const actual = hashLayer(this.#repository, id, stream);
-      return actual.equals(id) ? undefined : `content has digest ${actual}`;
-    } catch (error) {
-      return reasonOf(error);
-    }
+    return layerDamage(this.#repository, object, id)?.text;
   }
 
   #checkSeal(seal: string): void {

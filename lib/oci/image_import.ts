@@ -49,8 +49,11 @@ export interface ImportOptions {
   readonly remote?: boolean | undefined;
   /** Threads that work. @default navigator.hardwareConcurrency */
   readonly jobs?: number | undefined;
-  /** Import layers that are there already once more, which repairs them. @default false */
-  readonly repair?: boolean | undefined;
+  /**
+   * Import layers that are there already once more, which repairs them: all, or those with these
+   * identities. @default false
+   */
+  readonly repair?: boolean | ReadonlySet<string> | undefined;
   /** Put back zeros at the end of layers that a faulty encoder has dropped. @default false */
   readonly repairPadding?: boolean | undefined;
   /** Gives up when aborted. */
@@ -256,7 +259,7 @@ class ImageImport {
       dir: this.#repository.objects.makeDirectory().number,
       algorithm: this.#repository.algorithm,
       secure: this.#repository.secure,
-      thorough: this.#options.repair ?? false,
+      thorough: Boolean(this.#options.repair),
     };
   }
 
@@ -311,20 +314,21 @@ export interface LayerNeed {
 /**
  * Looks which layers are missing.
  *
- * @param options.repair whether to take none for granted
+ * @param options.repair layers to take for damaged: all, or those with these identities
  */
 export function missingLayers(
   repository: Repository,
   wanted: readonly WantedLayer[],
-  options: { repair?: boolean | undefined } = {},
+  options: { repair?: boolean | ReadonlySet<string> | undefined } = {},
 ): LayerNeed {
+  const { repair = false } = options;
   const present = new Map<string, ObjectId>();
   const missing = new Map<string, WantedLayer>();
   for (const layer of wanted) {
     const key = layer.id.toString();
     const blob = `${key} ${layer.descriptor.digest}`;
     if (present.has(key) || missing.has(blob)) continue;
-    const found = options.repair
+    const found = (typeof repair === "boolean" ? repair : repair.has(key))
       ? undefined
       : hasWholeLayer(repository, layer.id, { accepts: (stream) => standsFor(stream, layer) });
     if (found === undefined) missing.set(blob, asStored(repository, layer));

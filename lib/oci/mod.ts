@@ -91,6 +91,7 @@ export {
 } from "./plan.ts";
 export { pullImage, type PullOptions, type PullResult } from "./pull.ts";
 export { copyImage, type CopyOptions, type CopyResult } from "./copy.ts";
+export { repairImage, type RepairOptions, type RepairResult } from "./repair.ts";
 export { pushImage, type PushOptions, type PushResult, type PushStats } from "./push.ts";
 export type { Compression } from "./media_types.ts";
 export type { ManifestFormat } from "./repack.ts";

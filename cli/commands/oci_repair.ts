@@ -1,0 +1,71 @@
+import { parsePlatform, repairImage } from "../../lib/oci/mod.ts";
+import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, parsed, withNotes } from "../declare.ts";
+import { parseCount } from "../jobs.ts";
+import { parseImageArgument } from "../oci_names.ts";
+import { openRepository } from "../open_repository.ts";
+import { registryAccess, withRegistryOptions } from "../registry_options.ts";
+
+const DESCRIPTION = `Repair a damaged image from wherever it can be had
+
+SOURCE is the path of another repository, or an image reference such as docker://…, oci:… or
+oci-archive:…; without it the image's tag is taken, when that is one. Only what is damaged or missing
+is fetched: single objects from a repository with the same hash algorithm, else the layers that need
+them. Everything is checked before it takes the place of what is there.`;
+
+/** Declares `oci repair`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = withRegistryOptions(
+    newCommand("repair")
+      .description(DESCRIPTION)
+      .argument("<IMAGE>", "tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
+      .option("--from <SOURCE>", "Repository or image reference to repair from")
+      .addOption(
+        new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
+          .argParser(parsed(parsePlatform)),
+      )
+      .addOption(
+        new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
+          .argParser(parsed(parseCount)),
+      )
+      .option("--json", "Output the result as JSON"),
+  )
+    .action(async (reference, options) => {
+      using repository = openRepository(context);
+      using progress = await context.progress();
+      const result = await repairImage(repository, reference, {
+        from: options.from,
+        platform: options.platform,
+        registry: await registryAccess(context, options),
+        jobs: options.jobs,
+        progress: progress.sink,
+      });
+      progress[Symbol.dispose]();
+      const { stdout } = context;
+      const { faults, layersImported, objectsRestored } = result;
+      if (options.json) {
+        stdout.json({
+          manifest_digest: result.manifestDigest,
+          faults,
+          objects_restored: objectsRestored,
+          layers_imported: layersImported,
+        });
+        return;
+      }
+      stdout.line(`manifest ${result.manifestDigest}`);
+      for (const fault of faults) stdout.line(`damaged  ${fault}`);
+      if (faults.length === 0) return stdout.line("sound    nothing to repair");
+      stdout.line(
+        `repaired ${objectsRestored} objects restored, ${layersImported.length} layers imported`,
+      );
+    });
+  return withNotes(declared, {
+    examples: [
+      "cfs --repo r oci repair docker://registry.example/team/image:v1",
+      "cfs --repo r oci repair --from /backup/repo myimage",
+      "cfs --repo r oci repair --from oci:layout:v1 myimage",
+    ],
+    complete: { "0": "tag-or-manifest", "--from": "source", "--platform": "platform" },
+  });
+}
