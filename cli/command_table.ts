@@ -310,6 +310,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/trust_lint.ts"),
   },
   {
+    name: "trust export",
+    summary: "Write the documents and signatures of an image to a file",
+    load: () => import("./commands/trust_export.ts"),
+  },
+  {
     name: "completions",
     summary: "Print the completion script of a shell",
     load: () => import("./commands/completions.ts"),

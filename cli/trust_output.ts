@@ -33,7 +33,7 @@ export function verdictLine(report: TrustReport): string {
     return `NOT TRUSTED: ${policy === null ? "there is no policy" : policy.reason}`;
   }
   const good = signatures.find(({ accepted }) => accepted);
-  const pulled = links.some(({ id, status }) => id === "config" && status === "ok");
+  const pulled = links.some(({ id, status }) => id === "layer" && status === "ok");
   const content = pulled
     ? "the stored content is what its manifest names"
     : "its content was not looked at";

@@ -1,6 +1,7 @@
 import { NotFoundError } from "../../lib/base/mod.ts";
 import {
   isReference,
+  reportBundle,
   reportRemote,
   reportStored,
   resolveReference,
@@ -11,6 +12,7 @@ import type { Repository } from "../../lib/repository/mod.ts";
 import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
+import { UsageError } from "../errors.ts";
 import { EXIT } from "../exit_codes.ts";
 import { openRepository } from "../open_repository.ts";
 import {
@@ -41,39 +43,59 @@ function isStored(repository: Repository, name: string): boolean {
   }
 }
 
+function isRepositoryAsked({ globals }: Context): boolean {
+  return globals.repo !== undefined || globals.user === true || globals.system === true;
+}
+
 async function report(
   context: Context,
   name: string,
   options: TrustReportOptions,
 ): Promise<TrustReport> {
-  const { repo, user, system } = context.globals;
-  const asked = repo !== undefined || user === true || system === true;
-  if (!asked && isReference(name)) return await reportRemote(name, options);
+  if (!isRepositoryAsked(context) && isReference(name)) return await reportRemote(name, options);
   using repository = openRepository(context);
   if (!isStored(repository, name)) return await reportRemote(name, options);
   return await reportStored(repository, name, options);
+}
+
+async function reportFile(
+  context: Context,
+  file: string,
+  options: TrustReportOptions,
+): Promise<TrustReport> {
+  if (!isRepositoryAsked(context)) return await reportBundle(undefined, file, options);
+  using repository = openRepository(context);
+  return await reportBundle(repository, file, options);
 }
 
 /** Declares `trust check`. */
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("check")
     .description(DESCRIPTION)
-    .argument("<IMAGE>", "Stored image, or image reference")
+    .argument("[IMAGE]", "Stored image, or image reference")
     .addOption(policyOption())
     .addOption(registriesDOption())
     .addOption(identityOption())
     .addOption(lookasideOption())
     .addOption(bundleIdentityOption())
     .addOption(indexSignaturesOption())
+    .option("--bundle <FILE>", "Check by a file that trust export wrote, and ask nobody else")
     .option("--deep", "Hash the content of all layers and objects")
     .option("--online", "Ask the registry for signatures that are not stored here")
     .option("--json", "Output the report as JSON")
     .action(async (name, options) => {
-      const result = await report(context, name, {
+      const { bundle } = options;
+      if ((name === undefined) === (bundle === undefined)) {
+        throw new UsageError("one of IMAGE and --bundle is needed");
+      }
+      const how = {
         ...trustOptions(options),
         deep: options.deep ?? false,
         ...options.online ? { registry: {} } : {},
-      });
+      };
+      const result = bundle === undefined
+        ? await report(context, name ?? "", how)
+        : await reportFile(context, bundle, how);
       if (options.json) context.stdout.json(result);
       else showTrust(context.stdout, result);
       if (result.verdict === "untrusted") context.exitCode = EXIT.failed;
@@ -83,8 +105,15 @@ export function command(context: Context): CommandUnknownOpts {
     examples: [
       "cfs --repo r trust check myimage",
       "cfs --repo r trust check --identity registry.example.org/os:41 --deep myimage --json",
+      "cfs --repo r trust check --bundle os.trust.tar --identity registry.example.org/os:41",
       "cfs trust check --policy policy.json docker://registry.example.org/os:41",
     ],
-    complete: { "0": "tag", "--policy": "file", "--registries.d": "directory" },
+    complete: {
+      "0": "tag",
+      "--policy": "file",
+      "--registries.d": "directory",
+      "--lookaside": "directory",
+      "--bundle": "file",
+    },
   });
 }

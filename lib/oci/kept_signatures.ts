@@ -6,14 +6,9 @@ import type { AttachedManifest, AttachmentSource } from "../trust/mod.ts";
 import { checkDocumentSize } from "./blob.ts";
 import { parseManifest } from "./documents.ts";
 import { recordReferrer } from "./image.ts";
+import { isSignatureLayer } from "./media_types.ts";
 import { registerImage } from "./register.ts";
 import { manifestStream } from "./tags.ts";
-
-/** Media types of layers that are signatures. */
-const SIGNATURE_LAYERS: readonly string[] = [
-  "application/vnd.dev.cosign.simplesigning.v1+json",
-  "application/vnd.dev.sigstore.bundle.v0.3+json",
-];
 
 /** Attachments that remember which manifests were read. */
 export class SeenAttachments implements AttachmentSource {
@@ -65,8 +60,7 @@ export class SeenAttachments implements AttachmentSource {
     const { digest, mediaType } = attached;
     const bytes = Uint8Array.from(attached.bytes);
     const manifest = parseManifest(bytes);
-    const signs = manifest.layers.some((layer) => SIGNATURE_LAYERS.includes(layer.mediaType));
-    if (!signs) return;
+    if (!manifest.layers.some((layer) => isSignatureLayer(layer.mediaType))) return;
     if (repository.streamObject(manifestStream(digest)) === undefined) {
       checkDocumentSize(manifest.config, "signature config");
       const configBytes = await this.#source.blob(manifest.config);

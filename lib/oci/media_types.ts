@@ -50,6 +50,17 @@ export function isImageConfigType(mediaType: string): boolean {
   return mediaType === CONFIG_TYPE || mediaType === DOCKER_CONFIG_TYPE;
 }
 
+/** Media types of layers that are signatures. */
+const SIGNATURE_TYPES: readonly string[] = [
+  "application/vnd.dev.cosign.simplesigning.v1+json",
+  "application/vnd.dev.sigstore.bundle.v0.3+json",
+];
+
+/** Whether a layer of this media type is a signature. */
+export function isSignatureLayer(mediaType: string): boolean {
+  return SIGNATURE_TYPES.includes(mediaType);
+}
+
 /** Annotation of an index entry that holds its tag. */
 export const REF_NAME_ANNOTATION = "org.opencontainers.image.ref.name";
 

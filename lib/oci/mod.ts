@@ -46,12 +46,15 @@ export {
   type TrustOptions,
 } from "./admission.ts";
 export { imageLinks, type TrustLink, type TrustLinkOptions } from "./trust_links.ts";
+export { trustBundle, type TrustExportOptions } from "./trust_bundle.ts";
 export {
   isReference,
+  reportBundle,
   type ReportedSignature,
   reportRemote,
   reportStored,
   shownRequirement,
+  simpleSignatures,
   type TrustReport,
   type TrustReportOptions,
 } from "./trust_report.ts";

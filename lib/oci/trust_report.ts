@@ -1,6 +1,7 @@
 /** One report on what ties an image to its signatures and its files (spec: trust 11). */
 import type { Repository } from "../repository/mod.ts";
 import type {
+  FoundSignatures,
   IdentityRule,
   KeySource,
   PolicyImage,
@@ -8,11 +9,13 @@ import type {
   SignaturePlaces,
 } from "../trust/mod.ts";
 import { type ImageTrust, judgeImage, policyImage, type TrustOptions } from "./admission.ts";
-import { openImageRef } from "./image.ts";
+import { openImageRef, openManifest } from "./image.ts";
+import { layoutAttachments } from "./layout_attachments.ts";
 import { openSource, type RegistryAccess } from "./open_source.ts";
 import { nativePlatform } from "./platform.ts";
 import { parseImageReference } from "./reference.ts";
 import { storedAttachments } from "./stored_attachments.ts";
+import { manifestStream } from "./tags.ts";
 import { imageLinks, type TrustLink, type TrustLinkOptions } from "./trust_links.ts";
 
 /** A signature in a report. */
@@ -171,6 +174,71 @@ export async function reportRemote(
       ...selected.manifest.layers.map(({ digest }) => unchecked("layer", digest.toString())),
     ],
   });
+}
+
+/**
+ * Reports on an image by a file with its signatures, as far as it is stored here.
+ *
+ * @param path file by {@linkcode trustBundle}
+ * @throws {FormatError} when it is none
+ */
+export async function reportBundle(
+  repository: Repository | undefined,
+  path: string,
+  options: TrustReportOptions = {},
+): Promise<TrustReport> {
+  const { openTrustBundle } = await import("./trust_bundle_read.ts");
+  const { findPolicy } = await import("../trust/mod.ts");
+  const policy = findPolicy({ path: options.policy, insecure: options.insecurePolicy });
+  using bundle = await openTrustBundle(path);
+  const { digest, simple } = bundle;
+  const image = await storedImage(path, options);
+  const places = { stored: layoutAttachments(bundle.store), known: simple };
+  const trust = await judgeImage(
+    { digest, bytes: bundle.manifest },
+    { policy, image, places },
+    options,
+  );
+  const stored = repository?.streamObject(manifestStream(digest)) === undefined
+    ? undefined
+    : openManifest(repository, digest);
+  const manifest = digest.toString();
+  const config = bundle.config.toString();
+  const detail = "the file's bytes have this digest";
+  const links: TrustLink[] = stored !== undefined && repository !== undefined
+    ? imageLinks(repository, stored, options)
+    : [
+      { id: "manifest", subject: manifest, status: "ok", detail },
+      { id: "config", subject: config, status: "ok", detail },
+      { id: "layer", subject: "", status: "unchecked", detail: "the image is not stored here" },
+    ];
+  return trustReport({ name: path, manifest, config, trust, links });
+}
+
+/**
+ * The simple signatures of a stored image, by the name it has in its registry.
+ *
+ * @param name tag or digest of the image
+ */
+export async function simpleSignatures(
+  repository: Repository,
+  name: string,
+  options: TrustOptions = {},
+): Promise<FoundSignatures> {
+  const { findInDirectory, findLookaside, joinSignatures, RegistriesD } = await import(
+    "../trust/mod.ts"
+  );
+  const { manifestDigest: digest } = openImageRef(repository, name);
+  const { name: docker } = await storedImage(name, options);
+  const { lookaside, registriesD, signal, places } = options;
+  const parts: FoundSignatures[] = [];
+  if (lookaside !== undefined) parts.push(await findInDirectory(lookaside));
+  if (docker !== undefined) {
+    const registries = await RegistriesD.load({ directory: registriesD, places });
+    const base = registries.storageFor(docker).lookaside;
+    parts.push(await findLookaside(base, { path: docker.path, digest, signal }));
+  }
+  return joinSignatures(parts);
 }
 
 /** A stored image as policies see it: by the name given, by its tag when that is a reference. */

@@ -19,6 +19,8 @@ export interface SignaturePlaces {
   readonly stored?: AttachmentSource | undefined;
   /** Directory of a `dir:` image. */
   readonly directory?: string | undefined;
+  /** Signatures that are known already. */
+  readonly known?: FoundSignatures | undefined;
   /** A directory with signatures, named by hand. */
   readonly lookaside?: string | undefined;
 }
@@ -51,7 +53,7 @@ export async function findSignatures(
   if (!needsSignatures(requirements)) return NO_SIGNATURES;
   const needsSigstore = requirements.some(({ type }) => type === "sigstoreSigned");
   const { physicalName, attachments, directory, lookaside } = places;
-  const parts: FoundSignatures[] = [];
+  const parts: FoundSignatures[] = places.known === undefined ? [] : [places.known];
   if (lookaside !== undefined) parts.push(await findInDirectory(lookaside));
   if (directory !== undefined) {
     parts.push(await findInDirectory(directory, options.instance ? digest : undefined));

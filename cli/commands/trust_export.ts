@@ -1,0 +1,51 @@
+import { withContext } from "../../lib/base/mod.ts";
+import { simpleSignatures, trustBundle } from "../../lib/oci/mod.ts";
+import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { Context } from "../context.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { openRepository } from "../open_repository.ts";
+import { identityOption, lookasideOption, registriesDOption } from "../trust_options.ts";
+
+const DESCRIPTION = `Write the documents and signatures of an image to a file
+
+The file is an OCI layout in a tar: manifest, config and signatures, but no layers, no keys and no
+policy. Another machine that has the image can check it with it: trust check --bundle FILE.`;
+
+/** Declares `trust export`. */
+export function command(context: Context): CommandUnknownOpts {
+  const declared = newCommand("export")
+    .description(DESCRIPTION)
+    .argument("<IMAGE>", "Stored image")
+    .addOption(new Option("-o, --output <FILE>", "Where it goes").makeOptionMandatory())
+    .addOption(identityOption())
+    .addOption(registriesDOption())
+    .addOption(lookasideOption())
+    .option("--json", "Output as JSON")
+    .action(async (name, options) => {
+      using repository = openRepository(context);
+      const { identity, output } = options;
+      const simple = await simpleSignatures(repository, name, {
+        identity,
+        lookaside: options.lookaside,
+        registriesD: options["registries.d"],
+      });
+      for (const { place, reason } of simple.faults) context.warn(`${place}: ${reason}`);
+      const bytes = await trustBundle(repository, name, {
+        names: identity === undefined ? [] : [identity],
+        simple,
+      });
+      try {
+        Deno.writeFileSync(output, bytes);
+      } catch (cause) {
+        throw withContext(`Writing ${output}`, cause);
+      }
+      if (options.json) context.stdout.json({ file: output, size: bytes.length });
+      else context.stdout.line(`${output}: ${bytes.length} bytes`);
+    });
+  return withNotes(declared, {
+    examples: [
+      "cfs --repo r trust export --identity registry.example.org/os:41 -o os.trust.tar myimage",
+    ],
+    complete: { "0": "tag", "--output": "file" },
+  });
+}
