@@ -57,7 +57,15 @@ export class RegistryHost implements Disposable {
   /** Ranges that it takes at a time, as far as is known; 0 for none. */
   rangesAtOnce = Number.MAX_SAFE_INTEGER;
 
-  private constructor(client: HttpClient, head: AnswerHead, secure: boolean) {
+  readonly #signal: AbortSignal | undefined;
+
+  private constructor(
+    client: HttpClient,
+    head: AnswerHead,
+    options: { secure: boolean; signal: AbortSignal | undefined },
+  ) {
+    const { secure, signal } = options;
+    this.#signal = signal;
     this.client = client;
     this.base = head.url;
     this.headers = head.headers;
@@ -94,7 +102,7 @@ export class RegistryHost implements Disposable {
         const head = insecure
           ? await client.request(url, { statuses: ANSWERS, ...probe(signal) })
           : await client.request(url, { statuses: ANSWERS });
-        return new RegistryHost(client, { ...head, url }, !insecure);
+        return new RegistryHost(client, { ...head, url }, { secure: !insecure, signal });
       } catch (error) {
         signal?.throwIfAborted();
         const first = failureOf(error, url);
@@ -103,7 +111,7 @@ export class RegistryHost implements Disposable {
         try {
           const plain = new URL(`http://${name}/v2/`);
           const head = await client.request(plain, { statuses: ANSWERS });
-          return new RegistryHost(client, { ...head, url: plain }, false);
+          return new RegistryHost(client, { ...head, url: plain }, { secure: false, signal });
         } catch (second) {
           if (!(second instanceof HttpError)) throw second;
           throw registryError(second, {
@@ -143,7 +151,7 @@ export class RegistryHost implements Disposable {
     const own = url.origin === this.base.origin;
     try {
       const authorized = own ? new Authorized(exchange, access, this.base) : exchange;
-      await this.client.run(url, authorized, access.signal);
+      await this.client.run(url, authorized, eitherSignal(access.signal, this.#signal));
     } catch (error) {
       if (!(error instanceof HttpError)) throw error;
       throw registryError(error, { what: access.what, access: access.auth.shown });
@@ -154,6 +162,15 @@ export class RegistryHost implements Disposable {
   [Symbol.dispose](): void {
     this.client[Symbol.dispose]();
   }
+}
+
+/** Aborted when one of both is. */
+function eitherSignal(
+  one: AbortSignal | undefined,
+  other: AbortSignal | undefined,
+): AbortSignal | undefined {
+  if (one === undefined || other === undefined || one === other) return one ?? other;
+  return AbortSignal.any([one, other]);
 }
 
 /** One try that does not wait for long: what does not speak TLS may not say anything at all. */

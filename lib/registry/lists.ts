@@ -10,6 +10,8 @@ import { attachmentTag } from "./reference.ts";
 const MAX_ENTRIES = 10_000;
 const MAX_TAGS = 100_000;
 const MAX_PAGES = 100;
+/** Longest header that says where a list goes on. */
+const MAX_LINK = 8192;
 /** Statuses of registries that know nothing of referrers. */
 const NO_REFERRERS: readonly number[] = [400, 404, 405, 501];
 
@@ -98,7 +100,8 @@ function tooMany(what: string): FormatError {
 
 /** Where a list goes on; only the registry itself is asked. */
 function nextPage(answer: HttpAnswer): URL | undefined {
-  const link = /<([^<>]{1,4096})>\s*;[^,]*\brel="?next"?/i.exec(answer.headers.get("link") ?? "");
+  const text = (answer.headers.get("link") ?? "").slice(0, MAX_LINK);
+  const link = /<([^<>]+)>\s*;[^,]*\brel="?next"?/i.exec(text);
   if (link === null || !URL.canParse(link[1]!, answer.url)) return undefined;
   const next = new URL(link[1]!, answer.url);
   return next.origin === answer.url.origin ? next : undefined;

@@ -1,4 +1,5 @@
 /** What of the user and the machine decides about registries: variables, directories. */
+import { withContext } from "../base/mod.ts";
 
 /** Where files of the user and the machine are looked for. */
 export interface Surroundings {
@@ -31,29 +32,34 @@ export function configHomeOf(surroundings: Surroundings): string | undefined {
     (home === undefined ? undefined : `${home}/.config`);
 }
 
-/** Reads a text file; `undefined` when it is not there. */
+/**
+ * Reads a text file; `undefined` when it is not there.
+ *
+ * @throws {ComposefsError} when it is there and cannot be read
+ */
 export function readOptional(path: string): string | undefined {
+  return ifThere(path, () => Deno.readTextFileSync(path));
+}
+
+/**
+ * Names of the files in a directory, sorted by bytes; none when it is not there.
+ *
+ * @throws {ComposefsError} when it is there and cannot be read
+ */
+export function listOptional(dir: string): string[] {
+  const entries = ifThere(dir, () => [...Deno.readDirSync(dir)]) ?? [];
+  const names = entries.filter((one) => !one.isDirectory).map((one) => one.name);
+  return names.sort((a, b) => a < b ? -1 : a > b ? 1 : 0);
+}
+
+function ifThere<T>(path: string, read: () => T): T | undefined {
   try {
-    return Deno.readTextFileSync(path);
+    return read();
   } catch (error) {
     // What is not there says nothing, as documented.
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
       return undefined;
     }
-    throw error;
-  }
-}
-
-/** Names of the files in a directory, sorted by bytes; none when it is not there. */
-export function listOptional(dir: string): string[] {
-  try {
-    const names = [...Deno.readDirSync(dir)].filter((one) => !one.isDirectory);
-    return names.map((one) => one.name).sort((a, b) => a < b ? -1 : a > b ? 1 : 0);
-  } catch (error) {
-    // As above.
-    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
-      return [];
-    }
-    throw error;
+    throw withContext(`Reading ${path}`, error);
   }
 }

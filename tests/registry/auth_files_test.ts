@@ -120,6 +120,10 @@ Deno.test("findCredentials() looks in the usual files, in their order", async (t
     findCredentials("h.io/x", { surroundings, authFile: dir.join("missing.json") }),
     { code: "CFS_NOT_FOUND" },
   );
+  await assert.rejects(
+    findCredentials("h.io/x", { surroundings, authFile: dir.path }),
+    { name: "ComposefsError", message: `Reading ${dir.path}` },
+  );
 });
 
 Deno.test("helper programs are asked", async (t) => {

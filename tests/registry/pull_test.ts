@@ -540,6 +540,20 @@ Deno.test("RemoteRepository.referrers() reads the registry's list, page by page"
   assert.ok(endless.requests.length <= 102);
 });
 
+Deno.test("both signals end what is under way", async (t) => {
+  await using server = registry((request) => ({ ...plainReply(request, BLOB.bytes), halt: 100 }));
+  for (const which of ["the client's", "the call's"]) {
+    await t.step(which, async () => {
+      const [whole, call] = [new AbortController(), new AbortController()];
+      using client = clientFor({ signal: whole.signal });
+      const repository = await open(server, client);
+      const work = repository.blob(BLOB, new Collector(), { signal: call.signal });
+      setTimeout(() => (which === "the call's" ? call : whole).abort(new Error("enough")), 50);
+      await assert.rejects(work, /enough/);
+    });
+  }
+});
+
 Deno.test("who waits is told why", async () => {
   await using server = registry((r) =>
     r.seen < 2 ? { status: 503, headers: { "retry-after": "0" } } : plainReply(r, BLOB.bytes)
