@@ -13,6 +13,7 @@ import {
   USER,
 } from "../helpers/registry.ts";
 import { TempDir } from "../helpers/temp.ts";
+import { tool } from "../helpers/tool.ts";
 import { Collector, makeImage, writeLayout } from "./_images.ts";
 
 const BASIC = { kind: "basic", user: USER, password: PASSWORD } as const;
@@ -36,6 +37,22 @@ const cases: {
     name: "passwords",
     registry: { auth: "basic" },
     client: () => ({ tlsVerify: false, credentials: BASIC }),
+  },
+  {
+    name: "passwords that skopeo keeps",
+    registry: { auth: "basic" },
+    client: (registry) => {
+      const authFile = `${registry.storage}.auth.json`;
+      const { success, stderr } = new Deno.Command(tool("skopeo"), {
+        args: [
+          ...["login", "--tls-verify=false", `--authfile=${authFile}`],
+          ...[`--username=${USER}`, `--password=${PASSWORD}`, registry.host],
+        ],
+        stdout: "null",
+      }).outputSync();
+      assert.ok(success, new TextDecoder().decode(stderr));
+      return { tlsVerify: false, authFile };
+    },
   },
   {
     name: "passwords, a wrong one",
