@@ -22,6 +22,13 @@
  *
  * @module
  */
+export {
+  checkDirfdName,
+  type DirfdChunk,
+  type DirfdEvent,
+  DirfdStreamReader,
+  encodeDirfdChunk,
+} from "./dirfd.ts";
 export { CONTENT_TYPE } from "./layout.ts";
 export { SplitstreamWriter, type SplitstreamWriterOptions } from "./write.ts";
 export {
