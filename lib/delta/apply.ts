@@ -25,6 +25,11 @@ export interface TarDiffOptions {
    * @default {64 GiB}
    */
   readonly limit?: number;
+  /**
+   * Told of each file that is copied whole, and where its content begins in what comes out, before
+   * any of it does.
+   */
+  readonly copied?: (file: SourceFile, offset: number) => void;
 }
 
 /** How a packed tar-diff is applied. */
@@ -38,6 +43,7 @@ export class TarDiffPatcher {
   readonly #reader = new TarDiffReader();
   readonly #source: DeltaSource;
   readonly #limit: number;
+  readonly #copied: TarDiffOptions["copied"];
   /** Carved from one buffer, so that addresses can be taken of it and words fit. */
   readonly #out = new Uint8Array(PIECE);
   readonly #outWords = new Int32Array(this.#out.buffer);
@@ -54,6 +60,7 @@ export class TarDiffPatcher {
   constructor(options: TarDiffOptions) {
     this.#source = options.source;
     this.#limit = options.limit ?? OUTPUT_LIMIT;
+    this.#copied = options.copied;
   }
 
   /** Bytes that came out so far. */
@@ -93,7 +100,11 @@ export class TarDiffPatcher {
           this.#position = 0;
           break;
         case TAR_DIFF_OP.copy:
-          this.#account(this.#check(reader.n));
+          this.#check(reader.n);
+          if (this.#position === 0 && reader.n === this.#file!.size) {
+            this.#copied?.(this.#file!, this.#produced);
+          }
+          this.#account(reader.n);
           for (let left = reader.n; left > 0;) {
             const count = Math.min(PIECE - this.#used, left);
             this.#read(count);

@@ -1,9 +1,11 @@
-import { type ByteString, displayByteString, FormatError } from "../base/mod.ts";
+import { type ByteString, displayByteString, FormatError, type ObjectId } from "../base/mod.ts";
 
 /** A regular file of the old image. */
 export interface SourceFile {
   /** Its size in bytes. */
   readonly size: number;
+  /** Object that its content is, when it is one of that size. */
+  readonly object?: ObjectId | undefined;
   /**
    * Reads at a place until `buffer` is full or the file ends.
    *

@@ -1,6 +1,6 @@
 /** Making a layer from a tar-diff and the old image's files; runs in a worker (spec: oci 7.4). */
 import { type ObjectId, objectPath, type TaskContext, UnsupportedError } from "../base/mod.ts";
-import { type Fd, fstatfs, O, openAt, preadFull } from "../../ffi/mod.ts";
+import { type Fd, fstat, fstatfs, O, openAt, preadFull } from "../../ffi/mod.ts";
 import {
   applyTarDiff,
   type SourceFile,
@@ -35,6 +35,9 @@ const LOOK_STEP = 16 * 1024 * 1024;
 /** Free space that others are left, in bytes. */
 const RESERVE = 16 * 1024 * 1024;
 
+/** Copied files that are remembered until they are asked for. */
+const MAX_COPIES = 100_000;
+
 /** Opens objects one after the other; only the last one stays open. */
 class ObjectFiles implements Disposable {
   readonly #dir: number;
@@ -55,13 +58,37 @@ class ObjectFiles implements Disposable {
       this.#id = id;
     }
     const { number } = this.#fd!;
-    return { size, read: (buffer, position) => preadFull(number, buffer, position) };
+    const object = fstat(this.#fd!).size === size ? id : undefined;
+    return { size, object, read: (buffer, position) => preadFull(number, buffer, position) };
   }
 
   [Symbol.dispose](): void {
     this.#fd?.close();
     this.#fd = undefined;
     this.#id = undefined;
+  }
+}
+
+/**
+ * Files of the old image that are copied whole: where one is a whole file of the new layer too, it
+ * is the same object, and need not be hashed to know that. That its bytes are right is seen from
+ * the layer's digest.
+ */
+class Copies {
+  readonly #objects = new Map<number, { id: ObjectId; size: number }>();
+
+  add({ object, size }: SourceFile, offset: number): void {
+    if (object === undefined) return;
+    // Those that nobody asks for are in no file of their own; no sound layer has many.
+    if (this.#objects.size >= MAX_COPIES) this.#objects.clear();
+    this.#objects.set(offset, { id: object, size });
+  }
+
+  take(offset: number, size: number): ObjectId | undefined {
+    const copy = this.#objects.get(offset);
+    if (copy === undefined) return undefined;
+    this.#objects.delete(offset);
+    return copy.size === size ? copy.id : undefined;
   }
 }
 
@@ -82,15 +109,18 @@ export async function applyDelta(
   const reader = new PackedReader(task, { packed, context });
   using files = new ObjectFiles(task.objects.dir);
   const table = new SourceTable(task.files);
+  const copies = new Copies();
   const pieces = applyTarDiff(reader.pieces(), {
     source: new TableSource(table, (id, size) => files.open(id, size)),
     unpack: (text) => unpack(text, "zstd"),
     limit: task.limit,
+    copied: (file, offset) => copies.add(file, offset),
   });
   return await importUnpacked(task, {
     pieces: watched(pieces, task.objects.dir),
     check: () => packed.finish(),
     counted: (objects) => reader.objects = objects,
+    stored: (offset, size) => copies.take(offset, size),
     beforeWait,
   }, context);
 }

@@ -185,6 +185,7 @@ class DeltaSupply {
         if (mediaType !== TAR_DIFF_TYPE) {
           return pool.import("import-layer", { ...task, tar }, shown);
         }
+        pool.warm();
         const patch = (files: SourceTableMemory) =>
           pool.import("apply-delta", { ...task, files, limit: layerLimit }, shown);
         return patch(base.merged()).catch((error) => {

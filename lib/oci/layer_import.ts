@@ -142,6 +142,11 @@ export interface UnpackedLayer {
   readonly mayLackPadding?: boolean;
   /** Told the number of files so far now and then. */
   readonly counted?: (objects: number) => void;
+  /**
+   * The object that is known to hold the `size` bytes of the tar from `offset` on; `undefined` when
+   * there is none. Asked when those bytes, a whole file, are next.
+   */
+  readonly stored?: ((offset: number, size: number) => ObjectId | undefined) | undefined;
   /** Called before this thread blocks until another one is done with a batch. */
   readonly beforeWait?: (() => void) | undefined;
 }
@@ -171,6 +176,8 @@ export async function importUnpacked(
     digestSize: target.objects.algorithm.size,
     credits: target.credits,
     ...(layer.beforeWait === undefined ? {} : { beforeWait: layer.beforeWait }),
+    // Who looks for damage hashes everything.
+    stored: target.objects.thorough ? undefined : layer.stored,
     handOver: (memory, count) =>
       context.emit({ type: "batch", memory, count } satisfies LayerEvent),
   });

@@ -53,6 +53,11 @@ export class LayerObjects implements TarSplitSink, Disposable {
   /** The content that is coming: size, bytes so far, and where they go. */
   #size = 0;
   #got = 0;
+  /** Bytes of the stream before it. */
+  #offset = 0;
+  readonly #stored: ((offset: number, size: number) => ObjectId | undefined) | undefined;
+  /** The object that is known to hold it. */
+  #same: ObjectId | undefined;
   #file: ObjectFile | undefined;
   /** Collects a file that comes in several pieces and stays on this thread. */
   #assembly: Uint8Array | undefined;
@@ -66,6 +71,8 @@ export class LayerObjects implements TarSplitSink, Disposable {
       credits: SharedArrayBuffer;
       handOver: (memory: BatchMemory, count: number) => void;
       beforeWait?: () => void;
+      /** The object that is known to hold a file's content, by its place and size. */
+      stored?: ((offset: number, size: number) => ObjectId | undefined) | undefined;
     },
   ) {
     this.#writer = writer;
@@ -74,10 +81,12 @@ export class LayerObjects implements TarSplitSink, Disposable {
     this.#credits = new Int32Array(options.credits);
     this.#handOver = options.handOver;
     this.#beforeWait = options.beforeWait ?? (() => {});
+    this.#stored = options.stored;
   }
 
   inline(bytes: Uint8Array): void {
     this.stats.inlineBytes += bytes.length;
+    this.#offset += bytes.length;
     if (this.#waiting.length === 0) this.#writer.addInline(bytes);
     else {
       this.#waiting.push({ type: "inline", bytes: bytes.slice() });
@@ -90,6 +99,12 @@ export class LayerObjects implements TarSplitSink, Disposable {
   externalStart(size: number): void {
     this.#size = size;
     this.#got = 0;
+    this.#same = undefined;
+    if (this.#stored === undefined) this.#begin(size);
+  }
+
+  /** Makes ready for content that has to be stored. */
+  #begin(size: number): void {
     if (size > BATCH_SIZE) {
       this.#file = this.#directory.begin();
       return;
@@ -100,7 +115,13 @@ export class LayerObjects implements TarSplitSink, Disposable {
 
   externalData(bytes: Uint8Array): void {
     const first = this.#got === 0;
+    if (first && this.#stored !== undefined) {
+      // Only now has everything before it been counted.
+      this.#same = this.#stored(this.#offset, this.#size);
+      if (this.#same === undefined) this.#begin(this.#size);
+    }
     this.#got += bytes.length;
+    if (this.#same !== undefined) return;
     if (this.#file !== undefined) this.#file.write(bytes);
     else if (this.#batch !== undefined) this.#batch.add(bytes);
     else if (first && bytes.length === this.#size) this.#storeHere(bytes);
@@ -112,7 +133,10 @@ export class LayerObjects implements TarSplitSink, Disposable {
   }
 
   externalEnd(): void {
-    if (this.#file !== undefined) {
+    this.#offset += this.#size;
+    if (this.#same !== undefined) {
+      this.#account({ id: this.#same, size: this.#size, outcome: "present" });
+    } else if (this.#file !== undefined) {
       using file = this.#file;
       this.#file = undefined;
       this.#account(file.finish());

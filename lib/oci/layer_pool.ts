@@ -69,6 +69,11 @@ export class LayerPool implements AsyncDisposable {
     });
   }
 
+  /** Starts the workers now, while this thread does something else. */
+  warm(): void {
+    this.#pool.warm();
+  }
+
   /** Threads that work. */
   get threads(): number {
     return this.#threads;

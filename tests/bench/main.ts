@@ -13,6 +13,7 @@ import { cfsCommand } from "../helpers/run.ts";
 import { present, tool } from "../helpers/tool.ts";
 import { compare, type Comparison, formatComparison, type Side, TABLE_HEAD } from "./compare.ts";
 import { type BenchInputs, benchInputs } from "./image.ts";
+import { deltaPath, makeDelta } from "./next_image.ts";
 
 /** Arguments for a command that both sides understand. */
 type Arguments = (dir: string) => string[];
@@ -21,6 +22,8 @@ interface Row {
   title: string;
   /** The measured command's arguments. */
   run: Arguments;
+  /** Makes what only this row needs. */
+  inputs?: () => Promise<void>;
   /** Commands before, not measured. */
   prepare?: Arguments[];
   /** The reference's program, where it is not `cfsctl`; ours takes it as its first argument. */
@@ -42,6 +45,15 @@ function rows({ oci, tag, tree, big, bigTag, dumpfile }: BenchInputs): Row[] {
   ) => ["--repo", `${dir}/repo`, "oci", "pull", `oci:${oci}:${tag}`, "x"];
   return [
     { title: "oci pull", prepare: [init], run: pull, ratio: 0.7, rssMiB: 300 },
+    {
+      title: "oci pull of a delta",
+      inputs: makeDelta,
+      // The reference applies deltas in repositories of format 2 only.
+      prepare: [(dir) => [...init(dir), "--erofs-version", "2"], pull],
+      run: (dir) => ["--repo", `${dir}/repo`, "oci", "pull", `oci:${deltaPath()}`, "next"],
+      ratio: 0.8,
+      rssMiB: 300,
+    },
     { title: "oci pull again", prepare: [init, pull], run: pull, wall: 150 },
     {
       title: "create-image",
@@ -130,6 +142,7 @@ if (import.meta.main) {
   const results: (Comparison & { missed: string[] })[] = [];
   for (const row of chosen) {
     try {
+      await row.inputs?.();
       const result = await compare(row.title, sides(row), {
         runs: at < 0 ? row.runs ?? runs : runs,
       });

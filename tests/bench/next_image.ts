@@ -11,6 +11,7 @@
 import { createHash } from "node:crypto";
 import { gunzipSync, gzipSync } from "node:zlib";
 import { cacheDir } from "../helpers/cache.ts";
+import { cfsOk } from "../helpers/run.ts";
 import { Rng } from "../fuzz/_mutate.ts";
 import { benchInputs } from "./image.ts";
 
@@ -121,6 +122,26 @@ export async function nextImage(): Promise<{ oci: string; tag: string }> {
   Deno.writeFileSync(`${work}/index.json`, text(index));
   Deno.renameSync(work, oci);
   return { oci, tag };
+}
+
+/** Where the delta from the first image to this one is. */
+export function deltaPath(): string {
+  return `${cacheDir("bench")}/delta`;
+}
+
+/** Makes the delta if it is not there; that takes some minutes. */
+export async function makeDelta(): Promise<void> {
+  const { oci: first, tag } = await benchInputs();
+  const { oci: next } = await nextImage();
+  const path = deltaPath();
+  try {
+    Deno.statSync(`${path}/index.json`);
+    return;
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  const images = [`oci:${first}:${tag}`, `oci:${next}:${tag}`, `oci:${path}`];
+  await cfsOk(["oci", "delta", "create", ...images], { timeout: 1_200_000 });
 }
 
 if (import.meta.main) console.log(await nextImage());
