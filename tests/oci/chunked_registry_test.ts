@@ -3,6 +3,8 @@ import type { PullOptions, PullResult } from "../../lib/oci/mod.ts";
 import { pullImage } from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { expected, FIXTURES } from "../chunked/_chunked.ts";
+import { Rng, seed } from "../fuzz/_mutate.ts";
+import { chunkedLayer, type LayerFile } from "../helpers/chunked_layer.ts";
 import { type Fault, FaultProxy } from "../helpers/fault_proxy.ts";
 import type { FaultRequest } from "../helpers/fault_server.ts";
 import { loadNative } from "../helpers/native.ts";
@@ -10,7 +12,7 @@ import { needTool, testWith } from "../helpers/needs.ts";
 import { TestRegistry } from "../helpers/registry.ts";
 import { unpack } from "../helpers/tar.ts";
 import { TempDir } from "../helpers/temp.ts";
-import { AMD64, newRepository } from "./_oci.ts";
+import { AMD64, LayoutMaker, newRepository, sha256, TYPE } from "./_oci.ts";
 
 loadNative();
 
@@ -129,5 +131,75 @@ testWith({
     const image = `${proxy.host}/update-v2-new:t`;
     await pull(repository, image);
     assert.equal(repository.streamObject(`oci-layer-${diffIdInConfig}`), layerSplitstreamObject);
+  },
+});
+
+/** Content that is like a program's: neither noise nor all the same. */
+function someContent(rng: Rng, size: number): Uint8Array {
+  const out = new Uint8Array(size);
+  for (let i = 0; i < size; i++) {
+    out[i] = i % 7 === 0 ? rng.next() : out[Math.max(0, i - 97)]! + i % 3;
+  }
+  return out;
+}
+
+/** Two versions of an image: of `count` files, each tenth differs. */
+function versions(count: number): [LayerFile[], LayerFile[]] {
+  const rng = new Rng(seed());
+  const old: LayerFile[] = [{ name: "usr/" }];
+  const next: LayerFile[] = [{ name: "usr/" }];
+  for (let i = 0; i < count; i++) {
+    const name = `usr/file${String(i).padStart(5, "0")}`;
+    const data = someContent(rng, rng.pick([10, 64, 65, 900, 4096, 20_000, 60_000]));
+    old.push({ name, data });
+    next.push(i % 10 === 3 ? { name, data: someContent(rng, data.length + 5) } : { name, data });
+  }
+  return [old, next];
+}
+
+/** A layout with an image of one zstd:chunked layer. */
+function chunkedImage(path: string, files: readonly LayerFile[]): { size: number; diffId: string } {
+  const maker = new LayoutMaker(path);
+  const { blob, annotations, tar } = chunkedLayer(files);
+  const layer = { ...maker.blob(blob, `${TYPE.layer}+zstd`), annotations };
+  const diffId = sha256(tar);
+  const rootfs = { type: "layers", diff_ids: [diffId] };
+  const config = maker.json({ ...AMD64, rootfs }, TYPE.config);
+  const manifest = maker.json(
+    { schemaVersion: 2, mediaType: TYPE.manifest, config, layers: [layer] },
+    TYPE.manifest,
+  );
+  maker.index([manifest]);
+  return { size: layer.size, diffId };
+}
+
+testWith({
+  name: "An image that shares nine tenths of its files moves less than 15 % of its bytes",
+  needs: NEEDS,
+  async fn(t) {
+    using dir = new TempDir();
+    await using registry = await TestRegistry.start();
+    const [old, next] = versions(1000);
+    chunkedImage(dir.join("old"), old);
+    const { size, diffId } = chunkedImage(dir.join("next"), next);
+    await registry.push(`oci:${dir.join("old")}`, "old:t", ["--preserve-digests"]);
+    await registry.push(`oci:${dir.join("next")}`, "next:t", ["--preserve-digests"]);
+    using whole = newRepository(dir.join("whole"));
+    await pull(whole, `${registry.host}/next:t`, { partial: "never" });
+    const ways = { "in parts": "auto", whole: "never" } as const;
+    for (const [way, partial] of Object.entries(ways)) {
+      await t.step(`when the old one was pulled ${way}`, async () => {
+        using repository = newRepository(dir.join(`r-${partial}`));
+        await pull(repository, `${registry.host}/old:t`, { partial });
+        await using proxy = new FaultProxy(registry.host);
+        const { layers } = await pull(repository, `${proxy.host}/next:t`);
+        assert.ok(layers[0]!.partial.used, JSON.stringify(layers));
+        assert.ok(proxy.sent < 0.15 * size, `${proxy.sent} of ${size} bytes were sent`);
+        assert.ok(layers[0]!.partial.fetchedBytes < proxy.sent);
+        const stream = `oci-layer-${diffId}`;
+        assert.equal(repository.streamObject(stream), whole.streamObject(stream));
+        assert.equal((await repository.fsck()).ok, true);
+      });
+    }
   },
 });
