@@ -51,6 +51,8 @@ export async function findDelta(
 ): Promise<FoundDelta | undefined> {
   const { missing, selected } = request;
   if (missing.length === 0 || source.referrers === undefined) return undefined;
+  // Without any image there is none that a delta could start from, and nobody needs to be asked.
+  if (!repository.listStreams().some((name) => name.startsWith("oci-config-"))) return undefined;
   const { digest } = selected.descriptor;
   const warn = (text: string) => request.progress?.({ type: "warning", text });
   let referrers: Descriptor[];

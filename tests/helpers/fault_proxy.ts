@@ -18,6 +18,8 @@ export interface Fault {
   drop?: boolean;
   /** As `drop`, but after the server got the request. */
   dropAfter?: boolean;
+  /** Changes a byte in the middle of the body. */
+  spoil?: boolean;
   /** Answers with this status and does not ask the server. */
   status?: number;
   /** Further headers of the answer. */
@@ -90,6 +92,7 @@ export class FaultProxy implements AsyncDisposable {
     });
     const bytes = new Uint8Array(await response.arrayBuffer());
     if (dropAfter) return { drop: true };
+    if (fault.spoil && bytes.length > 0) bytes[bytes.length >> 1]! ^= 1;
     const passed: Record<string, string> = {};
     for (const [name, value] of response.headers) {
       if (/^(content-length|connection|transfer-encoding|date)$/.test(name)) continue;
