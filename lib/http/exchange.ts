@@ -9,6 +9,12 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** Body; kept by the caller, since it may be sent more than once. */
   readonly body?: Uint8Array<ArrayBuffer> | string | undefined;
+  /**
+   * Whether a redirect may lead from https to http: for content that is verified anyway.
+   *
+   * @default false
+   */
+  readonly downgrade?: boolean;
 }
 
 /** An answer whose body is still to be read: what there is of a `Response` whoever sent for it. */

@@ -76,7 +76,8 @@ export class Sender implements Disposable {
       if (next === undefined) {
         throw new HttpError(start, "Redirected to something that is no HTTP URL", { status });
       }
-      if (url.protocol === "https:" && next.protocol === "http:") {
+      const downgraded = url.protocol === "https:" && next.protocol === "http:";
+      if (downgraded && !request.downgrade) {
         throw new HttpError(start, "Redirected from https to http", { status });
       }
       if (status === 303 && method !== "GET" && method !== "HEAD") {

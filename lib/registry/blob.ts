@@ -63,7 +63,7 @@ export class BlobDownload implements Exchange {
     this.#asked = this.#received > 0 && !this.#whole;
     const headers: Record<string, string> = { "accept-encoding": "identity" };
     if (this.#asked) headers["range"] = `bytes=${this.#received}-`;
-    return { headers };
+    return { headers, downgrade: true };
   }
 
   /** Whether an answer has the blob or its rest. */

@@ -250,7 +250,8 @@ class RangeExchange implements Exchange {
     const wanted = this.#batch.filter(({ start, end }) => start < end).map(headerPart);
     // Everything may have come by another request meanwhile; one byte shows that, too.
     const ranges = wanted.length === 0 ? "0-0" : wanted.join(",");
-    return { headers: { "accept-encoding": "identity", "range": `bytes=${ranges}` } };
+    const headers = { "accept-encoding": "identity", "range": `bytes=${ranges}` };
+    return { headers, downgrade: true };
   }
 
   accepts(status: number): boolean {

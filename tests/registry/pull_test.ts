@@ -12,6 +12,9 @@ import {
   FaultServer,
   plainReply,
 } from "../helpers/fault_server.ts";
+import { needTool, testWith } from "../helpers/needs.ts";
+import { TempDir } from "../helpers/temp.ts";
+import { tool } from "../helpers/tool.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
 import { blobOf, Collector, INDEX_TYPE, makeImage, MANIFEST_TYPE, noise } from "./_images.ts";
 
@@ -274,6 +277,47 @@ Deno.test("credentials stay with the registry", async (t) => {
     const repository = await open(asking, client);
     await assert.rejects(repository.blob(BLOB, new Collector()), { status: 401 });
   });
+});
+
+testWith({
+  name: "blobs may come over plain HTTP, without credentials; manifests and tokens may not",
+  needs: [needTool("openssl")],
+  async fn() {
+    using dir = new TempDir();
+    const { success } = new Deno.Command(tool("openssl"), {
+      args: [
+        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+        ...["-keyout", dir.join("key"), "-out", dir.join("cert"), "-subj", "/CN=localhost"],
+      ],
+      stderr: "null",
+    }).outputSync();
+    assert.ok(success);
+    await using plain = new FaultServer((request) => plainReply(request, BLOB.bytes));
+    const server = Deno.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      key: Deno.readTextFileSync(dir.join("key")),
+      cert: Deno.readTextFileSync(dir.join("cert")),
+      onListen() {},
+    }, (request) => {
+      if (request.headers.get("authorization") === null) {
+        const headers = { "www-authenticate": 'Basic realm="x"' };
+        return new Response(null, { status: 401, headers });
+      }
+      return Response.redirect(`${plain.url}/elsewhere`, 307);
+    });
+    {
+      using client = clientFor({ credentials: LOGIN });
+      const repository = await open({ host: `127.0.0.1:${server.addr.port}` }, client);
+      const sink = new Collector();
+      await repository.blob(BLOB, sink);
+      assert.ok(blobOf(sink.bytes).digest.equals(BLOB.digest));
+      assert.equal(plain.requests[0]!.headers.get("authorization"), null);
+      await assert.rejects(repository.manifest("x"), /Redirected from https to http/);
+      assert.equal(plain.requests.length, 1);
+    }
+    await server.shutdown();
+  },
 });
 
 Deno.test("tokens are asked for once, renewed when they are refused, and never shown", async (t) => {
