@@ -3,11 +3,13 @@ import {
   parseDockerReference,
   RegistryClient,
   type RegistryClientOptions,
+  RegistryError,
   type RemoteRepository,
   type UploadSource,
 } from "../../lib/registry/mod.ts";
 import { type Fault, FaultProxy } from "../helpers/fault_proxy.ts";
 import type { FaultRequest } from "../helpers/fault_server.ts";
+import { Rng, seed } from "../fuzz/_mutate.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { PASSWORD, TestRegistry, USER } from "../helpers/registry.ts";
 import { tool } from "../helpers/tool.ts";
@@ -197,6 +199,57 @@ testWith({
         assert.deepEqual(await repository.blobBytes(blob), blob.bytes);
       });
     }
+  },
+});
+
+testWith({
+  name: `uploads and downloads through 60 bad hours, seed ${seed()}`,
+  needs,
+  async fn() {
+    const rng = new Rng(seed());
+    await using registry = await TestRegistry.start();
+    let calm = false;
+    await using proxy = new FaultProxy(registry.host, (request) => {
+      if (calm || request.path === "/v2/" || !rng.oneIn(6)) return undefined;
+      return rng.pick<Fault>([
+        { drop: true },
+        { dropAfter: true },
+        { status: 503 },
+        { status: 429, headers: { "retry-after": "0" } },
+        { cut: rng.below(100_000) },
+        { ignoreRange: true },
+        { elsewhere: request.method === "GET" },
+      ]);
+    });
+    using client = clientFor({ credentials: "none" });
+    const repository = await client.target(parseDockerReference(`${proxy.host}/soak`));
+    let failures = 0;
+    for (let round = 0; round < 60; round++) {
+      const blob = blobOf(noise(1 + rng.below(300_000)));
+      const note = `seed ${seed()} round ${round}`;
+      calm = false;
+      try {
+        await repository.upload(blob, sourceOf(blob), { chunkSize: 40_000 });
+      } catch (error) {
+        // Too much at once; what is there must not be wrong, and the next try must do it.
+        assert.ok(error instanceof RegistryError, note);
+        failures++;
+        calm = true;
+        await repository.upload(blob, sourceOf(blob), { chunkSize: 40_000 });
+        calm = false;
+      }
+      const back = new Collector();
+      try {
+        await repository.blob(blob, back);
+      } catch (error) {
+        assert.ok(error instanceof RegistryError, note);
+        failures++;
+        calm = true;
+        await repository.blob(blob, back, { start: back.size });
+      }
+      assert.ok(blobOf(back.bytes).digest.equals(blob.digest), note);
+    }
+    assert.ok(failures < 20, `${failures} failures`);
   },
 });
 
