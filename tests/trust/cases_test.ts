@@ -75,7 +75,7 @@ Deno.test("images of the case table are let in or refused as the reference does 
       // In that row the file simply does not have the line.
       const off = row.id === "cosign-attachments-off";
       const verdict = await judge(row, { reference: true, ...off ? { attachments: "" } : {} });
-      assert.equal(verdict.accepted, row.expect === "accept", verdict.reason);
+      assert.equal(verdict.accepted, row.expect === "accept", verdict.reason ?? "");
       if (row.expect === "reject") assertReason(row, verdict.reason ?? "");
       else assert.equal(verdict.reason, undefined);
     });
@@ -105,7 +105,7 @@ Deno.test("images of the case table are let in where ours is better", async (t) 
     );
     const expected = why === undefined ? row.expect === "accept" : true;
     await t.step(why === undefined ? row.id : `${row.id}: ${why.source}`, () => {
-      assert.equal(verdict.accepted, expected, verdict.reason);
+      assert.equal(verdict.accepted, expected, verdict.reason ?? "");
       const marked = row.reference_only === true || row.id === "cosign-attachments-off";
       assert.equal(marked, why !== undefined);
     });

@@ -7,7 +7,7 @@ import {
   reportStored,
   type TrustOptions,
 } from "../../lib/oci/mod.ts";
-import { Repository } from "../../lib/repository/mod.ts";
+import type { Repository } from "../../lib/repository/mod.ts";
 import { pull } from "../oci/_oci.ts";
 import { names, newRepository } from "../oci/_oci.ts";
 import { loadNative } from "../helpers/native.ts";

@@ -235,7 +235,7 @@ testWith({
           `dir:${dir.join(`copy${i}`)}`,
         ]);
         assert.equal(judged.code === 0, accepted, judged.stderr);
-        assert.equal(reason === undefined, accepted, reason);
+        assert.equal(reason === undefined, accepted, reason ?? "");
         if (reason !== undefined) {
           assert.match(reason, /^Source image rejected: /);
           assert.match(judged.stderr, /Source image rejected: /);
