@@ -24,6 +24,42 @@ function counts({ stats }: OstreePullResult, applied: boolean): string {
 }
 
 /**
+ * Prints what a pull of any number of commits came to; as JSON that is one document: an object for
+ * one commit, else a list of them.
+ *
+ * @param context The command's context.
+ * @param results The results.
+ * @param options `json`: as JSON.
+ */
+export function showPulls(
+  context: Context,
+  results: readonly OstreePullResult[],
+  options: { json: boolean },
+): void {
+  if (options.json && results.length !== 1) return context.stdout.json(results.map(facts));
+  for (const result of results) showPull(context, result, options);
+}
+
+function facts({ commit, stream, image, tag, present, stats }: OstreePullResult) {
+  return {
+    commit,
+    verity: stream,
+    image,
+    tag: tag ?? null,
+    present,
+    stats: {
+      metadata_fetched: stats.metadata,
+      files_fetched: stats.files,
+      objects_inherited: stats.inherited,
+      files_reflinked: stats.cloned,
+      files_copied: stats.copied,
+      bytes_stored: stats.bytesStored,
+      delta: stats.delta ?? null,
+    },
+  };
+}
+
+/**
  * Prints what a pull came to: the result on standard output, what else there is to know on standard
  * error.
  *
@@ -39,25 +75,7 @@ export function showPull(
 ): void {
   const { stdout } = context;
   const { stats } = result;
-  if (options.json) {
-    stdout.json({
-      commit: result.commit,
-      verity: result.stream,
-      image: result.image,
-      tag: result.tag ?? null,
-      present: result.present,
-      stats: {
-        metadata_fetched: stats.metadata,
-        files_fetched: stats.files,
-        objects_inherited: stats.inherited,
-        files_reflinked: stats.cloned,
-        files_copied: stats.copied,
-        bytes_stored: stats.bytesStored,
-        delta: stats.delta ?? null,
-      },
-    });
-    return;
-  }
+  if (options.json) return stdout.json(facts(result));
   stdout.line(`commit  ${result.commit}`);
   stdout.line(`verity  ${result.stream}`);
   stdout.line(`image   ${result.image}`);

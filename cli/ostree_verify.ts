@@ -3,11 +3,12 @@ import {
   type ApplyLocalDeltaOptions,
   type ArrivedCommit,
   type ArrivedSummary,
+  type DeltaEnvelope,
   keyPolicy,
   NO_VERIFICATION,
   type Remote,
   remotePolicy,
-  RemoteStore,
+  SYSTEM_TRUST,
   verifiesCommits,
   verifiesSummary,
   verifyCommit,
@@ -15,7 +16,6 @@ import {
   type VerifyPolicy,
   verifySummary,
 } from "../lib/ostree/mod.ts";
-import type { Repository } from "../lib/repository/mod.ts";
 import { Option } from "./commander.ts";
 import type { Context } from "./context.ts";
 import { collect } from "./declare.ts";
@@ -32,12 +32,20 @@ export const SIGN_KEY_OPTION = new Option(
   "ed25519: or spki: and a key in base64, a file or a directory (may be repeated)",
 ).argParser(collect);
 
+/** The option with a file of ed25519 keys, as ostree has it. */
+export const SIGN_KEYFILE_OPTION = new Option(
+  "--sign-keyfile <FILE>",
+  "the same as --sign-key ed25519:file:FILE (may be repeated)",
+).argParser(collect);
+
 /** The options, as they were given. */
 export interface VerifyArguments {
   /** Paths of GPG keys. */
   gpgKeyring?: string[] | undefined;
   /** Keys with their kinds. */
   signKey?: string[] | undefined;
+  /** Files with ed25519 keys. */
+  signKeyfile?: string[] | undefined;
   /** False with `--no-verify`. */
   verify?: boolean | undefined;
 }
@@ -46,22 +54,22 @@ export interface VerifyArguments {
  * What must be signed: by keys that are given, else as the remote says, else nothing.
  *
  * @param options What was given.
- * @param from The configured remote that is pulled from, if it is one, and the repository.
+ * @param from The configured remote that is pulled from, if it is one, with its own keys.
  * @throws {ComposefsError} when a key cannot be read
  */
 export function chosenPolicy(
   options: VerifyArguments,
-  from: { remote?: Remote | undefined; repository?: Repository } = {},
+  from: { remote?: Remote | undefined; keyring?: Uint8Array | undefined } = {},
 ): VerifyPolicy {
-  const { gpgKeyring: gpgKeyrings, signKey: signKeys, verify = true } = options;
+  const { gpgKeyring: gpgKeyrings = [], signKey = [], signKeyfile = [], verify = true } = options;
   if (!verify) return NO_VERIFICATION;
-  if (gpgKeyrings !== undefined || signKeys !== undefined) {
-    return keyPolicy({ gpgKeyrings: gpgKeyrings ?? [], signKeys: signKeys ?? [] });
-  }
-  const { remote, repository } = from;
+  const signKeys = [...signKey, ...signKeyfile.map((path) => `ed25519:file:${path}`)];
+  if (gpgKeyrings.length + signKeys.length > 0) return keyPolicy({ gpgKeyrings, signKeys });
+  const { remote, keyring } = from;
   if (remote === undefined) return NO_VERIFICATION;
-  const keyring = repository && new RemoteStore(repository.directory).keyring(remote.name);
-  return remotePolicy(remote, { keyring });
+  const home = Deno.env.get("OSTREE_GPG_HOME");
+  const places = home ? { ...SYSTEM_TRUST, globalKeyrings: home } : SYSTEM_TRUST;
+  return remotePolicy(remote, { keyring, places });
 }
 
 /** What a pull does with signatures. */
@@ -70,6 +78,8 @@ export interface VerifyHooks {
   verify?: (commit: ArrivedCommit) => Promise<void>;
   /** For summaries. */
   verifySummary?: (summary: ArrivedSummary) => Promise<void>;
+  /** For static deltas of servers, whose commits are verified by themselves. */
+  verifyDelta?: (delta: DeltaEnvelope) => Promise<void>;
 }
 
 /**
@@ -86,6 +96,11 @@ export function verifyHooks(policy: VerifyPolicy): VerifyHooks {
         },
       }
       : {}),
+    ...(policy.sign === "off" ? {} : {
+      verifyDelta: async ({ superblock, signatures }: DeltaEnvelope) => {
+        if (signatures !== undefined) await verifyDelta(superblock, signatures, { policy });
+      },
+    }),
     ...(verifiesSummary(policy)
       ? {
         verifySummary: async ({ bytes, signature }: ArrivedSummary) => {

@@ -1,38 +1,29 @@
-import { InvalidNameError, NotFoundError } from "../../lib/base/mod.ts";
-import {
-  deltaFromServer,
-  pullRemote,
-  type RemoteSource,
-  RemoteStore,
-} from "../../lib/ostree/mod.ts";
+import { InvalidNameError } from "../../lib/base/mod.ts";
+import { deltaFromServer, pruneJournals, pullRemote, RemoteSource } from "../../lib/ostree/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
 import { UsageError } from "../errors.ts";
 import { openRepository } from "../open_repository.ts";
-import { parseJobs, showPull } from "../ostree_pull_output.ts";
-import { isServer, journalsOf, openServer } from "../ostree_server.ts";
+import { allRefs, findOrigin, openOrigin } from "../ostree_origin.ts";
+import { parseJobs, showPulls } from "../ostree_pull_output.ts";
+import { journalsOf } from "../ostree_server.ts";
 import {
   chosenPolicy,
   GPG_KEYRING_OPTION,
   SIGN_KEY_OPTION,
+  SIGN_KEYFILE_OPTION,
   verifyHooks,
   warnUnverified,
 } from "../ostree_verify.ts";
 
 const DESCRIPTION = `Pull ostree commits from a server
 
-OSTREE_REPO_URL is http:, https:, mirrorlist=URL, metalink=URL or the name of a configured remote.
+OSTREE_REPO_URL is http:, https:, file:, mirrorlist=URL, metalink=URL or the name of a configured
+remote.
 What stored commits hold is not fetched again, nor what a pull brought that did not get to its end;
 a static delta is used where there is one. Every object is checked against its checksum before
 anything gets a name. Each ref becomes its commit's tag as well.`;
-
-async function allRefs(source: RemoteSource): Promise<string[]> {
-  const summary = await source.summary();
-  if (summary !== undefined) return summary.refs.map(({ name }) => name);
-  const message = "no summary available from remote";
-  throw new NotFoundError("summary", source.location, { message });
-}
 
 function parseDepth(text: string): number {
   if (/^(?:-1|[0-9]{1,6})$/.test(text)) return Number(text);
@@ -60,6 +51,7 @@ export function command(context: Context): CommandUnknownOpts {
     )
     .addOption(GPG_KEYRING_OPTION)
     .addOption(SIGN_KEY_OPTION)
+    .addOption(SIGN_KEYFILE_OPTION)
     .option("--no-verify", "do not check signatures, whatever the remote says")
     .option("--timestamp-check", "refuse a commit older than the one the tag leads to")
     .option("--disable-ref-binding-check", "accept a commit that is bound to other refs")
@@ -75,30 +67,38 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--tls-client-key-path <FILE>", "key to the certificate")
     .option("--cookies <FILE>", "cookies in Netscape's format")
     .option("--json", "Output the results as JSON")
+    .addOption(new Option("--require-static-deltas", "").conflicts("delta").hideHelp())
+    .option("--remote-config <FILE>", "ostree config with the remotes, in place of the own ones")
+    .option("--remote <NAME>", "remote whose options count for OSTREE_REPO_URL")
     .action(async (url, references, options) => {
       using repository = openRepository(context);
-      const remote = isServer(url) ? undefined : new RemoteStore(repository.directory).get(url);
-      const wanted = references.length > 0 ? references : remote?.branches ?? [];
+      const origin = findOrigin(url, repository, options);
+      const wanted = references.length > 0 ? references : origin.remote?.branches ?? [];
       if (wanted.length === 0 && !options.mirror) throw new UsageError("OSTREE_REF is missing");
       if (options.refAs !== undefined && (options.mirror || wanted.length !== 1)) {
         throw new UsageError("--ref-as names the tag of a single ref");
       }
-      const policy = chosenPolicy(options, { remote, repository });
-      const { verify, verifySummary } = verifyHooks(policy);
-      using source = openServer(remote?.url ?? url, {
+      const policy = chosenPolicy(options, origin);
+      const { verify, verifySummary, verifyDelta } = verifyHooks(policy);
+      using source = openOrigin(origin, {
         ...options,
         repository,
-        remote,
-        more: verifySummary === undefined ? {} : { verifySummary },
+        ...(verifySummary === undefined ? {} : { more: { verifySummary } }),
       });
       using progress = await context.progress();
       const { baseName, refAs, jobs, depth } = options;
       const tag = options.tag ? refAs : null;
       const journals = journalsOf(repository);
-      const delta = deltaFromServer(source, {
-        require: options.requireDelta ?? false,
-        progress: progress.sink,
-      });
+      const delta = !options.delta || !(source instanceof RemoteSource)
+        ? undefined
+        : deltaFromServer(
+          source,
+          {
+            require: options.requireDelta ?? options.requireStaticDeltas ?? false,
+            progress: progress.sink,
+            ...(verifyDelta === undefined ? {} : { verify: verifyDelta }),
+          },
+        );
       const results = await pullRemote(repository, source, {
         references: options.mirror ? [...await allRefs(source), ...references] : wanted,
         ...(tag === undefined ? {} : { tag }),
@@ -107,14 +107,15 @@ export function command(context: Context): CommandUnknownOpts {
         ...(depth === undefined ? {} : { depth }),
         ...(journals === undefined ? {} : { journals }),
         ...(verify === undefined ? {} : { verify }),
-        ...(options.delta ? { delta } : {}),
+        ...(delta === undefined ? {} : { delta }),
         timestampCheck: options.timestampCheck ?? false,
         disableRefBindingCheck: options.disableRefBindingCheck ?? false,
         progress: progress.sink,
       });
       progress[Symbol.dispose]();
+      if (journals !== undefined) pruneJournals(journals);
       warnUnverified(context, policy);
-      for (const result of results) showPull(context, result, { json: options.json ?? false });
+      showPulls(context, results, { json: options.json ?? false });
     });
   return withNotes(declared, {
     examples: [
@@ -122,6 +123,11 @@ export function command(context: Context): CommandUnknownOpts {
       "cfs --repo r ostree pull origin fedora/stable",
       "cfs --repo r ostree pull --mirror --depth=1 https://example.org/repo",
     ],
-    complete: { "--base-name": "ostree-tag", "--cookies": "file", "--tls-ca-path": "file" },
+    complete: {
+      "--base-name": "ostree-tag",
+      "--cookies": "file",
+      "--tls-ca-path": "file",
+      "--remote-config": "file",
+    },
   });
 }

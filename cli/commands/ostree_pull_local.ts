@@ -8,6 +8,7 @@ import {
   chosenPolicy,
   GPG_KEYRING_OPTION,
   SIGN_KEY_OPTION,
+  SIGN_KEYFILE_OPTION,
   verifyHooks,
 } from "../ostree_verify.ts";
 
@@ -30,6 +31,7 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--no-tag", "make no tag")
     .addOption(GPG_KEYRING_OPTION)
     .addOption(SIGN_KEY_OPTION)
+    .addOption(SIGN_KEYFILE_OPTION)
     .option("--timestamp-check", "refuse a commit older than the one the tag leads to")
     .addOption(
       new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")

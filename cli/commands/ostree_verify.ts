@@ -13,7 +13,12 @@ import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
 import { UsageError } from "../errors.ts";
 import { openRepository } from "../open_repository.ts";
-import { chosenPolicy, GPG_KEYRING_OPTION, SIGN_KEY_OPTION } from "../ostree_verify.ts";
+import {
+  chosenPolicy,
+  GPG_KEYRING_OPTION,
+  SIGN_KEY_OPTION,
+  SIGN_KEYFILE_OPTION,
+} from "../ostree_verify.ts";
 
 const DESCRIPTION = `Check the signatures of a stored ostree commit
 
@@ -27,14 +32,16 @@ export function command(context: Context): CommandUnknownOpts {
     .argument("<COMMIT>", "tag, commit ID or the beginning of one")
     .addOption(GPG_KEYRING_OPTION)
     .addOption(SIGN_KEY_OPTION)
+    .addOption(SIGN_KEYFILE_OPTION)
     .option("--remote <NAME>", "a remote of the repository whose policy and keys count")
     .option("--json", "Output as JSON")
     .action(async (name, options) => {
       using repository = openRepository(context);
-      const remote = options.remote === undefined
-        ? undefined
-        : new RemoteStore(repository.directory).get(options.remote);
-      const policy = chosenPolicy(options, { remote, repository });
+      const { remote: chosen } = options;
+      const store = new RemoteStore(repository.directory);
+      const remote = chosen === undefined ? undefined : store.get(chosen);
+      const keyring = chosen === undefined ? undefined : store.keyring(chosen);
+      const policy = chosenPolicy(options, { remote, keyring });
       if (!verifiesCommits(policy)) {
         throw new UsageError(
           remote === undefined

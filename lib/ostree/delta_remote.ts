@@ -1,6 +1,6 @@
 /** Static deltas on servers: found, chosen and applied to a pull (spec: ostree 7.1, 7.5). */
 import { ComposefsError, FormatError, NotFoundError, type ProgressSink } from "../base/mod.ts";
-import { type Checksum, checksumOf } from "./checksum.ts";
+import { type Checksum, checksumFromBytes, checksumOf } from "./checksum.ts";
 import { commitStreamName } from "./commit_names.ts";
 import type { MetadataEntries } from "./commit_object.ts";
 import type { DeltaParts } from "./delta_apply.ts";
@@ -16,6 +16,7 @@ import {
   type DeltaEnvelope,
   type DeltaSuperblock,
   MAX_SUPERBLOCK_SIZE,
+  OBJECT_ENTRY_SIZE,
   openDeltaEnvelope,
   parseDeltaSuperblock,
 } from "./delta_superblock.ts";
@@ -108,6 +109,7 @@ async function chooseDelta(
   let best: DeltaSuperblock | undefined;
   for (const candidate of [...usable, ...whole].slice(0, MAX_CANDIDATES)) {
     const delta = await readSuperblock(server, candidate, options);
+    if (delta.from === undefined && isMostlyThere(task, delta)) continue;
     if (best === undefined || delta.totalSize < best.totalSize) best = delta;
   }
   return best;
@@ -120,6 +122,19 @@ function isStored(task: PullTask, commit: Checksum): boolean {
 function hasBase({ arrived, bases }: PullTask): boolean {
   const { parent, rootTree } = arrived.commit;
   return parent !== undefined && bases.add(parent) || bases.metadata(rootTree) !== undefined;
+}
+
+/** Whether more than half of a delta's objects are in stored commits. */
+function isMostlyThere({ bases }: PullTask, delta: DeltaSuperblock): boolean {
+  let all = 0;
+  let there = 0;
+  for (const { objects } of delta.parts) {
+    for (let at = 0; at < objects.length; at += OBJECT_ENTRY_SIZE, all++) {
+      const checksum = checksumFromBytes(objects.subarray(at + 1, at + OBJECT_ENTRY_SIZE));
+      if (bases.metadata(checksum) ?? bases.file(checksum)) there++;
+    }
+  }
+  return 2 * there > all;
 }
 
 async function findDeltas(server: DeltaServer, to: Checksum): Promise<ListedDelta[]> {

@@ -156,7 +156,7 @@ export { applyDeltaToPull, applyLocalDelta, type ApplyLocalDeltaOptions } from "
 export { type ArrivedSummary, RemoteSource, type RemoteSourceOptions } from "./remote_source.ts";
 export { pullRemote, type RemotePullOptions } from "./remote_pull.ts";
 export { PartFile } from "./part_file.ts";
-export { type JournalEntry, PullJournal } from "./pull_journal.ts";
+export { type JournalEntry, pruneJournals, PullJournal } from "./pull_journal.ts";
 export { remoteClientOptions, type RemoteTransport } from "./remote_client.ts";
 export {
   type CachedSummary,
@@ -223,7 +223,7 @@ export {
   remoteGroup,
   type RemoteOption,
 } from "./remote.ts";
-export { type AddRemoteOptions, REMOTES_DIRECTORY, RemoteStore } from "./remotes.ts";
+export { type AddRemoteOptions, keyringName, REMOTES_DIRECTORY, RemoteStore } from "./remotes.ts";
 export { type CommitDiff, diffCommits, type DiffSide } from "./diff.ts";
 export { type ReachableObject, reachableObjects } from "./reachable.ts";
 export { checkStoredCommit, type CommitFsckReport } from "./commit_fsck.ts";

@@ -191,3 +191,32 @@ export class PullJournal implements Disposable {
     this.#file.close();
   }
 }
+
+/** Journals that nobody has touched for so long are of pulls that nobody takes up. */
+const ABANDONED = 30 * 24 * 3600 * 1000;
+
+/**
+ * Removes the journals of pulls that were given up long ago, with the large objects they kept.
+ *
+ * @param directory where journals are; need not be there
+ * @param options.now milliseconds since 1970
+ * @returns number of files that were removed
+ */
+export function pruneJournals(directory: string, options: { now?: number } = {}): number {
+  const before = (options.now ?? Date.now()) - ABANDONED;
+  let removed = 0;
+  try {
+    for (const { name, isFile } of Deno.readDirSync(directory)) {
+      if (!isFile || !/^[0-9a-f]{64}\.journal(?:\.[0-9a-f]{64}\.part)?$/.test(name)) continue;
+      const path = `${directory}/${name}`;
+      const { mtime } = Deno.lstatSync(path);
+      if (mtime === null || mtime.getTime() >= before) continue;
+      removeFile(path);
+      removed++;
+    }
+  } catch (error) {
+    // Nothing was kept, or another program was faster.
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return removed;
+}

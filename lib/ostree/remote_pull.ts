@@ -1,13 +1,14 @@
-/** Pulls from servers that can be taken up again (spec: ostree 6.2, 8). */
+/** Pulls of several commits, which can be taken up again where they come from a server (spec: ostree 6.2, 8). */
 import { NotFoundError } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { Checksum } from "./checksum.ts";
 import { type OstreePullOptions, type OstreePullResult, pullCommit } from "./pull.ts";
 import { PullJournal } from "./pull_journal.ts";
-import type { RemoteSource } from "./remote_source.ts";
+import { RemoteSource } from "./remote_source.ts";
+import type { OstreeSource } from "./source.ts";
 import { openCommit } from "./stored_commit.ts";
 
-/** How to pull from a server. */
+/** How to pull commits. */
 export interface RemotePullOptions extends OstreePullOptions {
   /** How many parents of each commit to pull as well; -1 for all. @default 0 */
   readonly depth?: number;
@@ -16,7 +17,7 @@ export interface RemotePullOptions extends OstreePullOptions {
 }
 
 /**
- * Pulls commits from a server; each one is complete, and has its names, before the next begins.
+ * Pulls commits from a repository; each one is complete, and has its names, before the next begins.
  *
  * @param options.references refs and ids of commits
  * @returns the results of the references in their order, without those of parents
@@ -24,7 +25,7 @@ export interface RemotePullOptions extends OstreePullOptions {
  */
 export async function pullRemote(
   repository: Repository,
-  source: RemoteSource,
+  source: OstreeSource,
   options: RemotePullOptions & { references: readonly string[] },
 ): Promise<OstreePullResult[]> {
   const results: OstreePullResult[] = [];
@@ -38,11 +39,13 @@ export async function pullRemote(
 
 async function pullOne(
   repository: Repository,
-  source: RemoteSource,
+  source: OstreeSource,
   options: RemotePullOptions & { reference: string },
 ): Promise<OstreePullResult> {
   const { journals } = options;
-  if (journals === undefined) return await pullCommit(repository, source, options);
+  if (journals === undefined || !(source instanceof RemoteSource)) {
+    return await pullCommit(repository, source, options);
+  }
   const { commit } = await source.resolve(options.reference);
   using journal = PullJournal.open(`${journals}/${commit}.journal`);
   source.useJournal(journal);
@@ -58,7 +61,7 @@ async function pullOne(
 /** Pulls what came before a commit; a history that ends early on the server is no fault. */
 async function pullParents(
   repository: Repository,
-  source: RemoteSource,
+  source: OstreeSource,
   options: RemotePullOptions & { commit: Checksum },
 ): Promise<void> {
   const { depth = 0, progress, signal } = options;
