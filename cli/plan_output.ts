@@ -20,6 +20,7 @@ export function showPlan({ stdout }: Context, plan: PullPlan): void {
   stdout.line(`config   ${plan.configDigest}`);
   stdout.line(`layers   ${missing} missing + ${plan.layers.length - missing} already present`);
   if (plan.full !== undefined) stdout.line(`full     ${way(plan.full)}`);
+  if (plan.parts !== undefined) stdout.line(`parts    ${way(plan.parts)}`);
   if (plan.delta !== undefined) stdout.line(`delta    ${way(plan.delta)}: ${plan.delta.digest}`);
   const held = plan.layers.reduce((sum, layer) => sum + layer.held, 0);
   if (held > 0) stdout.line(`held     ${formatSize(held)} of an interrupted pull`);
@@ -29,6 +30,7 @@ export function showPlan({ stdout }: Context, plan: PullPlan): void {
 const TEXT = {
   none: "nothing to fetch",
   full: "whole layers",
+  parts: "layers in parts",
   delta: "the delta",
 } as const;
 
@@ -38,7 +40,7 @@ const TEXT = {
  * @param plan The plan.
  */
 export function planJson(plan: PullPlan): Record<string, unknown> {
-  const { delta, full } = plan;
+  const { delta, full, parts } = plan;
   return {
     manifest_digest: plan.manifestDigest,
     source_digest: plan.sourceDigest ?? null,
@@ -46,16 +48,24 @@ export function planJson(plan: PullPlan): Record<string, unknown> {
     complete: plan.complete,
     way: plan.way,
     full: full === undefined ? null : { blobs: full.blobs, bytes: full.bytes },
+    parts: parts === undefined ? null : { blobs: parts.blobs, bytes: parts.bytes },
     delta: delta === undefined
       ? null
       : { manifest_digest: delta.digest, blobs: delta.blobs, bytes: delta.bytes },
     available_bytes: plan.available,
-    layers: plan.layers.map(({ id, digest, size, present, held }) => ({
+    layers: plan.layers.map(({ id, digest, size, present, held, parts }) => ({
       id,
       digest,
       size,
       present,
       held,
+      state: present ? "present" : parts === undefined ? "full" : "partial",
+      ...(parts === undefined ? {} : {
+        fetch_bytes: parts.fetchBytes,
+        requests: parts.requests,
+        reused_bytes: parts.reusedBytes,
+        toc_bytes: parts.tocBytes,
+      }),
     })),
   };
 }

@@ -1,4 +1,4 @@
-import { staleReferrers } from "../../lib/oci/mod.ts";
+import { pruneContentIndexes, staleReferrers } from "../../lib/oci/mod.ts";
 import type { GcResult } from "../../lib/repository/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
@@ -35,6 +35,8 @@ export function command(context: Context): CommandUnknownOpts {
         roots: roots ?? [],
         staleRefs: () => staleReferrers(repository),
       });
+      // What is known of layers that are gone; it is only to find things faster.
+      if (!result.dryRun) pruneContentIndexes(repository);
       for (const warning of result.warnings) context.warn(warning);
       if (result.temporariesRemoved > 0) {
         const verb = result.dryRun ? "would be removed" : "removed";

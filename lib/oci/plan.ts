@@ -1,6 +1,8 @@
 /** What a pull would have to fetch, told without fetching it (spec: oci 7.4). */
 import type { Digest } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
+import { type ChunkedForecast, forecastChunked } from "./chunked_layer.ts";
+import { ContentCache } from "./content_cache.ts";
 import { isDelta, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
 import { findDelta } from "./delta_find.ts";
 import { DeltaBase } from "./delta_source.ts";
@@ -38,6 +40,8 @@ export interface PlannedLayer {
   readonly present: boolean;
   /** Bytes of the blob that an interrupted pull has left. */
   readonly held: number;
+  /** What fetching it in parts takes; `undefined` when it would not be. */
+  readonly parts?: ChunkedForecast | undefined;
 }
 
 /** What a pull would do. */
@@ -54,10 +58,12 @@ export interface PullPlan {
   readonly complete: boolean;
   /** With whole layers; `undefined` when the source has only a delta. */
   readonly full?: PlannedWay | undefined;
+  /** With layers in parts where that pays; `undefined` when it pays for none, or a delta is used. */
+  readonly parts?: PlannedWay | undefined;
   /** With the best delta; `undefined` when there is none. */
   readonly delta?: PlannedDelta | undefined;
   /** Which way the pull would go. */
-  readonly way: "none" | "full" | "delta";
+  readonly way: "none" | "full" | "parts" | "delta";
   /** Bytes that can still be written to the repository's file system. */
   readonly available: number;
 }
@@ -105,17 +111,58 @@ export async function planPull(
     }
   }
   const { descriptor, manifest } = documents.selected;
+  const forecasts = planned === undefined && full !== undefined
+    ? await forecast(repository, source, { ...options, missing })
+    : new Map<WantedLayer, ChunkedForecast>();
+  const parts = forecasts.size === 0 ? undefined : partsWay(source, missing, forecasts);
+  const way = planned !== undefined ? "delta" : parts !== undefined ? "parts" : "full";
   return {
     manifestDigest: descriptor.digest,
     ...(original === undefined ? {} : { sourceDigest: original.descriptor.digest }),
     configDigest: manifest.config.digest,
-    layers: need.layers,
+    layers: need.layers.map((layer, i) => {
+      const found = forecasts.get(wanted[i]!);
+      return found === undefined ? layer : { ...layer, parts: found };
+    }),
     complete: need.complete,
     full,
+    parts,
     delta: planned,
-    way: missing.length === 0 ? "none" : planned === undefined ? "full" : "delta",
+    way: missing.length === 0 ? "none" : way,
     available: repository.available,
   };
+}
+
+/** What can be fetched in parts; only tables are fetched for this. */
+async function forecast(
+  repository: Repository,
+  source: ImageSource,
+  options: PullOptions & { missing: readonly WantedLayer[] },
+): Promise<Map<WantedLayer, ChunkedForecast>> {
+  const { partial = "auto", repair, missing } = options;
+  const out = new Map<WantedLayer, ChunkedForecast>();
+  if (partial === "never" || repair || (partial === "auto" && !source.remote)) return out;
+  const signal = options.signal ?? new AbortController().signal;
+  const contents = new ContentCache(repository);
+  for (const layer of missing) {
+    const found = await forecastChunked(source, layer, { contents, signal });
+    if (!("reason" in found)) out.set(layer, found);
+  }
+  return out;
+}
+
+function partsWay(
+  source: ImageSource,
+  missing: readonly WantedLayer[],
+  forecasts: ReadonlyMap<WantedLayer, ChunkedForecast>,
+): PlannedWay {
+  const whole = wayOf(source, missing.filter((layer) => !forecasts.has(layer)));
+  let { blobs, bytes } = whole;
+  for (const { fetchBytes } of forecasts.values()) {
+    blobs++;
+    bytes += fetchBytes;
+  }
+  return { blobs, bytes };
 }
 
 interface Need {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { PullOptions, PullResult } from "../../lib/oci/mod.ts";
-import { pullImage } from "../../lib/oci/mod.ts";
+import { planPull, pruneContentIndexes, pullImage, untagImage } from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { expected, FIXTURES } from "../chunked/_chunked.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
@@ -12,7 +12,7 @@ import { needTool, testWith } from "../helpers/needs.ts";
 import { TestRegistry } from "../helpers/registry.ts";
 import { unpack } from "../helpers/tar.ts";
 import { TempDir } from "../helpers/temp.ts";
-import { AMD64, LayoutMaker, newRepository, sha256, TYPE } from "./_oci.ts";
+import { AMD64, LayoutMaker, listing, newRepository, sha256, TYPE } from "./_oci.ts";
 
 loadNative();
 
@@ -28,23 +28,24 @@ async function push(registry: TestRegistry, name: string, dir: TempDir): Promise
   await registry.push(`oci:${path}:t`, `${name}:t`, ["--preserve-digests"]);
 }
 
+const OPTIONS = {
+  platform: AMD64,
+  name: "t",
+  jobs: 2,
+  registry: {
+    surroundings: NOWHERE,
+    credentials: "none" as const,
+    tlsVerify: false,
+    http: { backoff: 1 },
+  },
+};
+
 function pull(
   repository: Repository,
   image: string,
   options: PullOptions = {},
 ): Promise<PullResult> {
-  return pullImage(repository, `docker://${image}`, {
-    platform: AMD64,
-    name: "t",
-    jobs: 2,
-    registry: {
-      surroundings: NOWHERE,
-      credentials: "none",
-      tlsVerify: false,
-      http: { backoff: 1 },
-    },
-    ...options,
-  });
+  return pullImage(repository, `docker://${image}`, { ...OPTIONS, ...options });
 }
 
 /** What a request does with a blob's ranges. */
@@ -191,14 +192,26 @@ testWith({
       await t.step(`when the old one was pulled ${way}`, async () => {
         using repository = newRepository(dir.join(`r-${partial}`));
         await pull(repository, `${registry.host}/old:t`, { partial });
+        const names = listing(repository.path);
+        const plan = await planPull(repository, `docker://${registry.host}/next:t`, OPTIONS);
+        assert.equal(plan.way, "parts");
+        assert.deepEqual(listing(repository.path), names);
         await using proxy = new FaultProxy(registry.host);
         const { layers } = await pull(repository, `${proxy.host}/next:t`);
         assert.ok(layers[0]!.partial.used, JSON.stringify(layers));
         assert.ok(proxy.sent < 0.15 * size, `${proxy.sent} of ${size} bytes were sent`);
         assert.ok(layers[0]!.partial.fetchedBytes < proxy.sent);
+        assert.equal(layers[0]!.partial.fetchedBytes, plan.parts!.bytes);
+        assert.equal(layers[0]!.partial.reusedBytes, plan.layers[0]!.parts!.reusedBytes);
         const stream = `oci-layer-${diffId}`;
         assert.equal(repository.streamObject(stream), whole.streamObject(stream));
         assert.equal((await repository.fsck()).ok, true);
+        const indexes = () => [...Deno.readDirSync(`${repository.path}/cfs-index`)].length;
+        assert.ok(indexes() > 0);
+        untagImage(repository, "t");
+        repository.gc();
+        pruneContentIndexes(repository);
+        assert.equal(indexes(), 0);
       });
     }
   },
