@@ -81,9 +81,18 @@ export async function fetchRanges(
   checkRanges(ranges, blob.size);
   const job = new RangeJob(blob, ranges, sink);
   const { host } = place;
+  // Who fails ends the others, whose errors are then no news.
+  const stop = new AbortController();
+  const { signal } = place.access;
+  const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+  const access = { ...place.access, signal: either };
   let running = 0;
   let vain = 0;
   let failure: unknown;
+  const fail = (error: unknown) => {
+    failure ??= error;
+    stop.abort();
+  };
   const turn = async (): Promise<void> => {
     while (failure === undefined && !job.refused && host.rangesAtOnce > 0) {
       const batch = job.take(host.rangesAtOnce);
@@ -92,13 +101,12 @@ export async function fetchRanges(
       const exchange = new RangeExchange(job, batch);
       running++;
       try {
-        await host.run(place.path, exchange, place.access);
+        await host.run(place.path, exchange, access);
         // Only the first of several ranges, or all of it: such servers know but one.
         if (exchange.single && batch.length > 1) host.rangesAtOnce = 1;
       } catch (error) {
         if (!isTooMany(error) || batch.length === 1) {
-          failure ??= error;
-          return;
+          return fail(error);
         }
         host.rangesAtOnce = Math.max(1, Math.floor(batch.length / 2));
       } finally {
@@ -107,10 +115,8 @@ export async function fetchRanges(
       }
       vain = job.received > before ? 0 : vain + 1;
       if (vain > MAX_VAIN + running) {
-        failure ??= new ComposefsError(
-          "CFS_FAILED",
-          `${place.access.what}: the registry answers with other parts than were asked for`,
-        );
+        const why = "the registry answers with other parts than were asked for";
+        fail(new ComposefsError("CFS_FAILED", `${place.access.what}: ${why}`));
       }
       if (!started) return;
     }

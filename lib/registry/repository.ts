@@ -56,6 +56,7 @@ export interface RepositoryPlace {
 export class RemoteRepository {
   readonly #place: RepositoryPlace;
   readonly #manifests = new Map<string, RemoteManifest>();
+  readonly #referrers = new Map<string, readonly RemoteDescriptor[]>();
 
   /** Nothing is asked for yet. */
   constructor(place: RepositoryPlace) {
@@ -252,7 +253,8 @@ export class RemoteRepository {
   }
 
   /**
-   * What refers to a manifest, by the registry's own list or by the tag that stands in for it.
+   * What refers to a manifest, by the registry's own list or by the tag that stands in for it. What
+   * was asked for before is kept.
    *
    * @param options.artifactType leaves out what is said to be of another type
    * @throws {RegistryError} when the registry refuses
@@ -262,7 +264,13 @@ export class RemoteRepository {
     subject: Digest,
     options: FetchOptions & { artifactType?: string } = {},
   ): Promise<RemoteDescriptor[]> {
-    return await listReferrers(this.#lists(`referrers of ${subject}`, options), subject, options);
+    const key = `${subject} ${options.artifactType ?? ""}`;
+    const known = this.#referrers.get(key);
+    if (known !== undefined) return [...known];
+    const place = this.#lists(`referrers of ${subject}`, options);
+    const found = await listReferrers(place, subject, options);
+    this.#referrers.set(key, found);
+    return [...found];
   }
 
   /**
@@ -332,6 +340,7 @@ export class RemoteRepository {
     const stored = announcedDigest(headers);
     if (stored !== undefined && isCheckable(stored)) verify(bytes, stored, "stored manifest");
     this.#manifests.delete(name.toString());
+    this.#referrers.clear();
     const digest = typeof name === "string" ? Digest.sha256(hashOf("sha256", bytes)) : name;
     return { digest, listed: headers.has("oci-subject") };
   }

@@ -575,6 +575,9 @@ Deno.test("RemoteRepository.referrers() reads the registry's list, page by page"
   const some = await repository.referrers(subject, { artifactType: "a" });
   assert.deepEqual(some.map((one) => one.artifactType), ["a", "a"]);
   assert.match(server.requests.at(-2)!.path, /\?artifactType=a$/);
+  const before = server.requests.length;
+  assert.equal((await repository.referrers(subject)).length, 3);
+  assert.equal(server.requests.length, before, "they are kept");
 
   await using endless = registry(({ path }) => ({
     headers: { ...headers, link: `<${path}x>; rel=next` },

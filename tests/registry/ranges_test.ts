@@ -266,6 +266,38 @@ Deno.test("RemoteRepository.ranges() gets parts from whatever answers", async (t
   }
 });
 
+Deno.test("a failure ends all requests for ranges", async () => {
+  const blob = blobOf(noise(LARGE));
+  await using server = new FaultServer((request) => {
+    if (request.path === "/v2/") return {};
+    const ranges = rangesOf(request);
+    if (ranges.length > 1) return { status: 501 };
+    if (ranges[0]!.start === 600) return { status: 404 };
+    const part = single(blob.bytes, ranges[0]!);
+    return ranges[0]!.start === 0 ? part : { ...part, halt: 1 };
+  });
+  using client = new RegistryClient({
+    tlsVerify: false,
+    surroundings: NOWHERE,
+    http: { backoff: 1, stall: 60_000 },
+  });
+  const repository = await client.repository(parseDockerReference(`${server.host}/a`));
+  const ranges = Array.from({ length: 8 }, (_, i) => ({ start: i * 200, end: i * 200 + 100 }));
+  const started = performance.now();
+  await assert.rejects(
+    repository.ranges(blob, ranges, { sink: { write() {} } }),
+    { name: "RegistryError", status: 404 },
+  );
+  assert.ok(performance.now() - started < 10_000);
+  const full = new Error("disk full");
+  const sink = {
+    write() {
+      throw full;
+    },
+  };
+  await assert.rejects(repository.ranges(blob, [ranges[0]!], { sink }), (error) => error === full);
+});
+
 testWith({
   name: "a real registry gives many ranges",
   needs: ["docker-registry"].map(needTool),
