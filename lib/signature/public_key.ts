@@ -15,6 +15,9 @@ const MIN_RSA_BITS = 2048;
 /** Kinds of keys that sign images. */
 const SIGNING_TYPES: readonly string[] = ["ec", "rsa", "ed25519"];
 
+/** Curves whose signatures are checked; Deno cannot do it for P-521. */
+const CURVES: readonly string[] = ["prime256v1", "secp384r1"];
+
 /** Labels of the PEM blocks that hold keys, with the structure that is in them. */
 const PEM_LABELS: ReadonlyMap<string, "spki" | "pkcs1"> = new Map([
   ["PUBLIC KEY", "spki"],
@@ -84,7 +87,10 @@ export class PublicKey {
     if (!SIGNING_TYPES.includes(key.type)) {
       throw new FormatError("public key", `Public keys of type ${key.type} are not supported`);
     }
-    const bits = key.#key.asymmetricKeyDetails?.modulusLength;
+    const { modulusLength: bits, namedCurve } = key.#key.asymmetricKeyDetails ?? {};
+    if (namedCurve !== undefined && !CURVES.includes(namedCurve)) {
+      throw new FormatError("public key", `Public keys on curve ${namedCurve} are not supported`);
+    }
     if (bits !== undefined && bits < MIN_RSA_BITS) {
       throw new FormatError("public key", `RSA key of ${bits} bits, fewer than ${MIN_RSA_BITS}`);
     }

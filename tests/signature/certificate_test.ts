@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync } from "node:crypto";
 import { Certificate, chainFault, DER, DerReader, PublicKey } from "../../lib/signature/mod.ts";
 import { pemBlocks, singlePemBlock } from "../../lib/signature/mod.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
@@ -162,11 +163,17 @@ Deno.test("PublicKey takes one key of a known kind", async (t) => {
       assert.equal(key.verify(new Uint8Array(3), new Uint8Array(70)), false);
     });
   }
+  const pem = (type: "rsa" | "ec" | "x25519", options: object) =>
+    generateKeyPairSync(type as "rsa", options as { modulusLength: number }).publicKey
+      .export({ type: "spki", format: "pem" }) as string;
   const one = read("ec-p256.pub");
   const bad: Record<string, string> = {
     "nothing": "",
     "two keys": one + one,
     "a certificate": read("ca-root.pem"),
+    "a short RSA key": pem("rsa", { modulusLength: 1024 }),
+    "another curve": pem("ec", { namedCurve: "secp256k1" }),
+    "a key for something else": pem("x25519", {}),
     "no end": one.replace(/-----END.*/s, ""),
     "no base64": one.replace(/\n[A-Za-z0-9+/]{10}/, "\n!!!!!!!!!!"),
     "no key": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
