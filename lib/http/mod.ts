@@ -29,6 +29,7 @@ export {
   type HttpDocument,
   MAX_DOCUMENT,
 } from "./client.ts";
+export { basicAuth } from "./credentials.ts";
 export { type Cookie, cookieHeader, parseCookies } from "./cookies.ts";
 export { HttpError, type HttpErrorOptions, shownUrl } from "./error.ts";
 export type {
@@ -40,5 +41,5 @@ export type {
   Incoming,
 } from "./exchange.ts";
 export { type Retry, type RetryOptions, sleep } from "./retry.ts";
-export { basicAuth, parseUrl, type SenderOptions } from "./sender.ts";
+export { parseUrl, type SenderOptions } from "./sender.ts";
 export type { WatchOptions } from "./watch.ts";

@@ -1,5 +1,6 @@
 /** Sends single requests and follows redirects, without giving secrets to strangers. */
 import { InvalidNameError } from "../base/mod.ts";
+import { basicAuth, decoded } from "./credentials.ts";
 import { type Cookie, cookieHeader } from "./cookies.ts";
 import { HttpError } from "./error.ts";
 import type { HttpRequest, Incoming } from "./exchange.ts";
@@ -96,7 +97,8 @@ export class Sender implements Disposable {
     const headers = this.#headers(url, request.headers);
     const { verifyTls = true, clientCert } = this.#options;
     if (!verifyTls && url.protocol === "https:") {
-      return fetchUnverified(url, { method, headers, body, signal, clientCert });
+      const proxy = this.#options.proxy === undefined ? undefined : parseUrl(this.#options.proxy);
+      return fetchUnverified(url, { method, headers, body, signal, clientCert, proxy });
     }
     // Nothing is unpacked there, so that must not be wanted.
     const opaque = headers["accept-encoding"] === "identity";
@@ -165,21 +167,6 @@ function withoutSecrets(headers: Readonly<Record<string, string>>): Record<strin
   return Object.fromEntries(
     Object.entries(headers).filter(([name]) => !/^(authorization|cookie)$/i.test(name)),
   );
-}
-
-function decoded(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch (error) {
-    // Not escaped the way URLs are: then it stands for itself.
-    if (!(error instanceof URIError)) throw error;
-    return text;
-  }
-}
-
-/** `Authorization` of a user with a password. */
-export function basicAuth(user: string, password: string): string {
-  return "Basic " + new TextEncoder().encode(`${user}:${password}`).toBase64();
 }
 
 function proxyOf(text: string): Deno.Proxy {

@@ -3,6 +3,10 @@
  * the runtime's own fetch has no switch for it.
  */
 
+import type { TLSSocket } from "node:tls";
+import { basicAuth, decoded } from "./credentials.ts";
+import { environmentProxy } from "./environment_proxy.ts";
+
 /** One request. */
 export interface UnverifiedRequest {
   /** Method. */
@@ -15,6 +19,8 @@ export interface UnverifiedRequest {
   readonly signal: AbortSignal;
   /** Certificate chain and key (PEM) to show. */
   readonly clientCert?: { readonly cert: string; readonly key: string } | undefined;
+  /** Proxy, in place of what the environment says. */
+  readonly proxy?: URL | undefined;
 }
 
 /** Statuses of answers that cannot have a body. */
@@ -32,6 +38,8 @@ export async function fetchUnverified(url: URL, options: UnverifiedRequest): Pro
     import("node:stream"),
   ]);
   const { method, headers, body, signal, clientCert } = options;
+  const proxy = options.proxy ?? environmentProxy(url, variableOf);
+  const through = proxy === undefined ? undefined : await tunnel(url, proxy, options);
   return await new Promise((resolve, reject) => {
     const failed = (cause: Error) => {
       reject(signal.aborted ? signal.reason : new TypeError(cause.message, { cause }));
@@ -40,9 +48,10 @@ export async function fetchUnverified(url: URL, options: UnverifiedRequest): Pro
       method,
       headers: { ...headers, ...(body === undefined ? {} : { "content-length": sizeOf(body) }) },
       rejectUnauthorized: false,
-      agent: false,
       signal,
       ...clientCert,
+      // With an agent of its own it would not ask for our connection.
+      ...(through === undefined ? { agent: false } : { createConnection: () => through }),
     }, (answer) => {
       const own = new Headers();
       for (const [name, value] of Object.entries(answer.headers)) {
@@ -64,6 +73,59 @@ export async function fetchUnverified(url: URL, options: UnverifiedRequest): Pro
     });
     sent.on("error", failed);
     sent.end(body);
+  });
+}
+
+function variableOf(name: string): string | undefined {
+  try {
+    return Deno.env.get(name);
+  } catch (error) {
+    // Who may not look finds nothing.
+    if (error instanceof Deno.errors.NotCapable) return undefined;
+    throw error;
+  }
+}
+
+/** A TLS connection to the host of a URL by way of a proxy. */
+async function tunnel(
+  url: URL,
+  proxy: URL,
+  { signal, clientCert }: UnverifiedRequest,
+): Promise<TLSSocket> {
+  const [{ request }, { connect }] = await Promise.all([import("node:http"), import("node:tls")]);
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const target = `${url.hostname}:${url.port || "443"}`;
+  const login = proxy.username === ""
+    ? {}
+    : { "proxy-authorization": basicAuth(decoded(proxy.username), decoded(proxy.password)) };
+  return await new Promise((resolve, reject) => {
+    const failed = (cause: Error) => {
+      reject(signal.aborted ? signal.reason : new TypeError(cause.message, { cause }));
+    };
+    const asked = request({
+      host: proxy.hostname,
+      port: proxy.port || "80",
+      method: "CONNECT",
+      path: target,
+      headers: { host: target, ...login },
+      signal,
+    });
+    asked.on("error", failed);
+    asked.on("response", ({ statusCode }) => {
+      asked.destroy();
+      failed(new TypeError(`The proxy answers with status ${statusCode}`));
+    });
+    asked.on("connect", ({ statusCode }, socket) => {
+      if (statusCode !== 200) {
+        socket.destroy();
+        return failed(new TypeError(`The proxy answers with status ${statusCode}`));
+      }
+      const named = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
+      const secured = connect({ socket, rejectUnauthorized: false, ...named, ...clientCert });
+      secured.on("error", failed);
+      secured.on("secureConnect", () => resolve(secured));
+    });
+    asked.end();
   });
 }
 

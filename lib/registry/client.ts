@@ -18,10 +18,7 @@ export interface RegistryClientOptions {
   readonly authFile?: string | undefined;
   /** Whether files of the system, which bootc uses, are looked at, too. @default false */
   readonly systemAuth?: boolean | undefined;
-  /**
-   * Whether registries must show trusted certificates; `undefined` leaves it to registries.conf.
-   * Those that need not are asked directly when they speak TLS, whatever proxies there are.
-   */
+  /** Whether registries must show trusted certificates; `undefined` leaves it to registries.conf. */
   readonly tlsVerify?: boolean | undefined;
   /** Directory with certificates, in place of the usual ones. */
   readonly certDir?: string | undefined;

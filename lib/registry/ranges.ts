@@ -206,8 +206,10 @@ class RangeJob {
   /** Passes on what of a piece is missing; the rest was not asked for, or comes too early. */
   async deliver(offset: number, bytes: Uint8Array): Promise<void> {
     const end = offset + bytes.length;
-    for (let index = this.#firstFrom(offset); index < this.#missing.length; index++) {
-      const range = this.#missing[index]!;
+    // Others may tidy up the list while the sink takes its time.
+    const missing = this.#missing;
+    for (let index = this.#firstFrom(offset); index < missing.length; index++) {
+      const range = missing[index]!;
       if (range.start >= end) return;
       const { start } = range;
       const stop = Math.min(range.end, end);

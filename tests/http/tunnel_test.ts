@@ -1,0 +1,137 @@
+import assert from "node:assert/strict";
+import { HttpClient } from "../../lib/http/mod.ts";
+import { environmentProxy } from "../../lib/http/environment_proxy.ts";
+import { needTool, testWith } from "../helpers/needs.ts";
+import { TempDir } from "../helpers/temp.ts";
+import { tool } from "../helpers/tool.ts";
+
+const cases: [url: string, variables: Record<string, string>, proxy: string | undefined][] = [
+  ["https://h.io/", {}, undefined],
+  ["https://h.io/", { HTTPS_PROXY: "http://p:3128" }, "http://p:3128/"],
+  ["https://h.io/", { HTTP_PROXY: "http://p:3128" }, undefined],
+  ["http://h.io/", { HTTP_PROXY: "http://p:3128" }, "http://p:3128/"],
+  ["https://h.io/", { https_proxy: "p:3128", HTTPS_PROXY: "q" }, "http://p:3128/"],
+  ["https://h.io/", { ALL_PROXY: "http://u:s@p" }, "http://u:s@p/"],
+  ["https://h.io/", { HTTPS_PROXY: "socks5://p:1" }, undefined],
+  ["https://h.io/", { HTTPS_PROXY: "http://[" }, undefined],
+  ["https://h.io/", { HTTPS_PROXY: "p", NO_PROXY: "*" }, undefined],
+  ["https://h.io/", { HTTPS_PROXY: "p", NO_PROXY: "x, H.io" }, undefined],
+  ["https://a.h.io/", { HTTPS_PROXY: "p", NO_PROXY: "h.io" }, undefined],
+  ["https://a.h.io/", { HTTPS_PROXY: "p", no_proxy: ".h.io" }, undefined],
+  ["https://bh.io/", { HTTPS_PROXY: "p", NO_PROXY: "h.io" }, "http://p/"],
+  ["https://h.io:5000/", { HTTPS_PROXY: "p", NO_PROXY: "h.io:5000" }, undefined],
+  ["https://h.io/", { HTTPS_PROXY: "p", NO_PROXY: "h.io:5000" }, "http://p/"],
+  ["https://h.io/", { HTTPS_PROXY: "p", NO_PROXY: "h.io:443" }, undefined],
+  ["https://127.0.0.1:1/", { HTTPS_PROXY: "p", NO_PROXY: "127.0.0.1" }, undefined],
+  ["https://[::1]:1/", { HTTPS_PROXY: "p", NO_PROXY: "::1" }, undefined],
+  ["https://[::1]:1/", { HTTPS_PROXY: "p", NO_PROXY: "[::1]:1" }, undefined],
+  ["https://[::1]:1/", { HTTPS_PROXY: "p", NO_PROXY: "[::1]:2" }, "http://p/"],
+];
+
+Deno.test("environmentProxy() finds the proxy for a URL", async (t) => {
+  for (const [url, variables, proxy] of cases) {
+    await t.step(`${url} ${JSON.stringify(variables)}`, () => {
+      const found = environmentProxy(new URL(url), (name) => variables[name]);
+      assert.equal(found?.href, proxy);
+    });
+  }
+});
+
+/** A proxy that only connects; what it was asked for. */
+class Tunnels implements AsyncDisposable {
+  readonly #listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  readonly #answer: string;
+  readonly #target: number;
+  readonly #running: Promise<void>;
+  readonly #open = new Set<Deno.Conn>();
+  readonly asked: string[] = [];
+
+  constructor(target: number, answer: string) {
+    this.#target = target;
+    this.#answer = answer;
+    this.#running = this.#accept();
+  }
+
+  get port(): number {
+    return (this.#listener.addr as Deno.NetAddr).port;
+  }
+
+  async #accept(): Promise<void> {
+    const served: Promise<void>[] = [];
+    for await (const connection of this.#listener) served.push(this.#serve(connection));
+    await Promise.all(served);
+  }
+
+  async #serve(connection: Deno.Conn): Promise<void> {
+    this.#open.add(connection);
+    const buffer = new Uint8Array(4096);
+    const got = await connection.read(buffer);
+    this.asked.push(new TextDecoder().decode(buffer.subarray(0, got ?? 0)));
+    await connection.write(new TextEncoder().encode(this.#answer));
+    if (!/ 200 /.test(this.#answer)) return;
+    const other = await Deno.connect({ hostname: "127.0.0.1", port: this.#target });
+    this.#open.add(other);
+    await Promise.allSettled([
+      connection.readable.pipeTo(other.writable),
+      other.readable.pipeTo(connection.writable),
+    ]);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#listener.close();
+    for (const one of this.#open) {
+      try {
+        one.close();
+      } catch {
+        // It was closed by what went through it.
+      }
+    }
+    await this.#running;
+  }
+}
+
+testWith({
+  name: "what is not verified goes through proxies, too",
+  needs: [needTool("openssl")],
+  async fn(t) {
+    using dir = new TempDir();
+    const { success } = new Deno.Command(tool("openssl"), {
+      args: [
+        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+        ...["-keyout", dir.join("key"), "-out", dir.join("cert"), "-subj", "/CN=somebody"],
+      ],
+      stderr: "null",
+    }).outputSync();
+    assert.ok(success);
+    const server = Deno.serve({
+      hostname: "127.0.0.1",
+      port: 0,
+      key: Deno.readTextFileSync(dir.join("key")),
+      cert: Deno.readTextFileSync(dir.join("cert")),
+      onListen() {},
+    }, async (request) => new Response(`${request.method} ${await request.text()}`));
+    const answers: [answer: string, fails?: RegExp][] = [
+      ["HTTP/1.1 200 OK\r\n\r\n"],
+      ["HTTP/1.1 407 No\r\ncontent-length: 0\r\n\r\n", /The proxy answers with status 407/],
+    ];
+    for (const [answer, fails] of answers) {
+      await t.step(answer.split("\r")[0]!, async () => {
+        await using tunnels = new Tunnels(server.addr.port, answer);
+        using client = new HttpClient({
+          verifyTls: false,
+          proxy: `http://user:p%40ss@127.0.0.1:${tunnels.port}`,
+          retries: 0,
+        });
+        const url = new URL("https://registry.invalid:5000/x");
+        const work = client.request(url, { method: "PUT", body: "content" });
+        if (fails === undefined) {
+          assert.equal(new TextDecoder().decode((await work).bytes), "PUT content");
+        } else await assert.rejects(work, fails);
+        assert.match(tunnels.asked[0]!, /^CONNECT registry\.invalid:5000 HTTP\/1\.1\r\n/);
+        const login = `proxy-authorization: Basic ${btoa("user:p@ss")}`;
+        assert.ok(tunnels.asked[0]!.toLowerCase().includes(login.toLowerCase()));
+      });
+    }
+    await server.shutdown();
+  },
+});
