@@ -165,6 +165,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/oci_inspect.ts"),
   },
   {
+    name: "oci inspect-toc",
+    summary: "Show the tables of contents of zstd:chunked layers",
+    load: () => import("./commands/oci_inspect_toc.ts"),
+  },
+  {
     name: "oci tag",
     summary: "Tag an image with a new name",
     load: () => import("./commands/oci_tag.ts"),

@@ -51,6 +51,7 @@ const HINTS: readonly (readonly [RegExp, (program: string) => string])[] = [
   ],
   [/Read-only file system|read-only file system/, () => "writing needs a writable repository"],
   [/No space left on device/, (program) => `"${program} gc" frees what nothing refers to`],
+  [/lacks \d+ bytes of trailing zero padding/, () => "--repair-padding puts the zeros back"],
   [
     /(digest|verity content) mismatch/i,
     (program) => `"${program} fsck" names each damaged object, pulling the image again repairs it`,

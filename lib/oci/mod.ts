@@ -69,6 +69,7 @@ export {
 } from "./layer.ts";
 export { formatPlatform, nativePlatform, parsePlatform } from "./platform.ts";
 export type { PullStats } from "./image_import.ts";
+export { inspectBlobToc, type InspectedToc, inspectImageTocs } from "./inspect_toc.ts";
 export type { LayerReport, PartialMode } from "./chunked_supply.ts";
 export { ContentCache, pruneContentIndexes } from "./content_cache.ts";
 export { type ChunkedForecast, forecastChunked } from "./chunked_layer.ts";

@@ -32,7 +32,7 @@ const TAG = "foo/bar:1%2 x";
 const cases: { words: string[]; values: string[]; end?: string }[] = [
   { words: ["imag"], values: ["images", "image-objects"] },
   { words: ["oci", "un"], values: ["untag"] },
-  { words: ["--repo", "x", "oci", "in"], values: ["inspect"] },
+  { words: ["--repo", "x", "oci", "in"], values: ["inspect", "inspect-toc"] },
   { words: ["help", "fs"], values: ["fsck"] },
   { words: ["nope", ""], values: [] },
   { words: ["--hash", ""], values: ["sha256", "sha512"] },
