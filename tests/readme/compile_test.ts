@@ -25,7 +25,7 @@ function workerModules(): string[] {
       }
     }
   }
-  return found.sort();
+  return [...new Set(found)].sort();
 }
 
 function compileTask(): string {
