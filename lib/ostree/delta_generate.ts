@@ -5,7 +5,9 @@ import type { Repository } from "../repository/mod.ts";
 import { type Checksum, checksumOf } from "./checksum.ts";
 import { parseMetadata } from "./commit_object.ts";
 import { fileEntry, MAX_TREE_DEPTH } from "./commit_tree.ts";
+import type { DeltaFallback } from "./delta_superblock.ts";
 import {
+  encodeDeltaEnvelope,
   encodeDeltaSuperblock,
   type Likeness,
   PartWriter,
@@ -14,14 +16,14 @@ import {
 import { parseDirTree } from "./dirtree.ts";
 import { encodeStreamHeader, type FileHeader, isSymlink } from "./file_header.ts";
 import { corruptedObject, type MetadataKind } from "./object_kind.ts";
+import type { SecretKey } from "./secret_key.ts";
+import { sharedRuns } from "./shared_runs.ts";
 import { openCommit, readDetachedMetadata, type StoredCommit } from "./stored_commit.ts";
 
 /** Largest file that a delta can carry, in bytes: whoever applies it has a part in memory. */
 const MAX_FILE = 512 * 1024 * 1024;
 /** What a part holds before the next one begins. */
 const PART_SIZE = 32 * 1024 * 1024;
-/** What must be the same in two files for a reference to the old one to be worth it. */
-const LEAST_SHARED = 64;
 /** As ostree compresses: a dictionary as large as a part. */
 const PRESET = 8;
 
@@ -35,6 +37,10 @@ export interface GenerateDeltaOptions {
   readonly inline?: boolean;
   /** Do not compress. Also where liblzma is missing. @default false */
   readonly plain?: boolean;
+  /** Leave files from this size on to be fetched as objects; in bytes. @default none */
+  readonly minFallbackSize?: number;
+  /** Signs the superblock with this ed25519 key. @default not signed */
+  readonly signKey?: SecretKey;
   /** When it was made, seconds since 1970. @default the time of the commit */
   readonly timestamp?: bigint;
 }
@@ -47,11 +53,13 @@ export interface GeneratedDelta {
   readonly parts: readonly Uint8Array[];
   /** Objects in its parts. */
   readonly objects: number;
+  /** Objects that are to be fetched besides. */
+  readonly fallbacks: number;
 }
 
 /**
  * Makes a delta between two stored commits. What the first one has is left out; of files that are
- * at the same path there, only what is between the same beginning and end is taken.
+ * at the same path there, only what is new in them is taken.
  *
  * @throws {NotFoundError} when a commit is not stored
  * @throws {DigestMismatchError} when an object is damaged
@@ -85,8 +93,16 @@ export function generateDelta(
     objects++;
     if (part.size >= PART_SIZE) flush();
   }
+  const { minFallbackSize = Infinity } = options;
+  const fallbacks: DeltaFallback[] = [];
   for (const [checksum, path] of after.files) {
     if (before?.files.has(checksum)) continue;
+    const size = fileSize(target, checksum);
+    if (size >= minFallbackSize) {
+      // How small it gets in an archive is not known here; it is told for progress only.
+      fallbacks.push({ kind: "file", checksum, size, uncompressedSize: size });
+      continue;
+    }
     const file = readFile(repository, target, checksum);
     const actual = checksumOf(encodeStreamHeader(file.header), file.content);
     if (actual !== checksum) throw corruptedObject("file", checksum, actual);
@@ -100,16 +116,26 @@ export function generateDelta(
   }
   flush();
   const detached = readDetachedMetadata(repository, target);
-  const superblock = encodeDeltaSuperblock({
+  const plainSuperblock = encodeDeltaSuperblock({
     from,
     to: options.to,
     commitBytes: target.chunk.get(options.to)!.data,
     detached: detached === undefined ? undefined : parseMetadata(detached),
     timestamp: options.timestamp ?? target.commit.timestamp,
     parts,
+    fallbacks,
     inline,
   });
-  return { superblock, parts: inline ? [] : parts.map(({ bytes }) => bytes), objects };
+  const { signKey } = options;
+  const superblock = signKey === undefined
+    ? plainSuperblock
+    : encodeDeltaEnvelope(plainSuperblock, signKey.signatures(plainSuperblock));
+  return {
+    superblock,
+    fallbacks: fallbacks.length,
+    parts: inline ? [] : parts.map(({ bytes }) => bytes),
+    objects,
+  };
 }
 
 /** What a commit consists of. */
@@ -155,6 +181,12 @@ function missing(kind: string, checksum: Checksum): FormatError {
   return new FormatError("ostree commit stream", `Missing ${kind} object ${checksum}`);
 }
 
+function fileSize(commit: StoredCommit, checksum: Checksum): number {
+  const entry = commit.chunk.get(checksum);
+  if (entry === undefined) throw missing("file", checksum);
+  return fileEntry(checksum, entry).header.size;
+}
+
 interface WholeFile {
   readonly header: FileHeader;
   readonly content: Uint8Array;
@@ -180,14 +212,6 @@ function readFile(repository: Repository, commit: StoredCommit, checksum: Checks
 
 function compare(file: WholeFile, old: WholeFile, source: Checksum): Likeness | undefined {
   if (isSymlink(file.header) || isSymlink(old.header)) return undefined;
-  const a = file.content;
-  const b = old.content;
-  const most = Math.min(a.length, b.length);
-  let head = 0;
-  while (head < most && a[head] === b[head]) head++;
-  let tail = 0;
-  while (tail < most - head && a[a.length - 1 - tail] === b[b.length - 1 - tail]) tail++;
-  if (head < LEAST_SHARED) head = 0;
-  if (tail < LEAST_SHARED) tail = 0;
-  return head + tail === 0 ? undefined : { source, head, tail, size: b.length };
+  const runs = sharedRuns(old.content, file.content);
+  return runs.length === 0 ? undefined : { source, runs };
 }

@@ -24,8 +24,8 @@ export const ENDIANNESS_KEY = "ostree.endianness";
 export const OBJECT_ENTRY_SIZE = 1 + CHECKSUM_SIZE;
 
 const FORMAT = "ostree delta";
-const SIGNED_TYPE = "(taya{sv})";
-const SIGNED_MAGIC = "OSTSGNDT";
+export const SIGNED_TYPE = "(taya{sv})";
+export const SIGNED_MAGIC = "OSTSGNDT";
 /** Mark of little-endian numbers. */
 export const LITTLE_ENDIAN = 0x6c;
 const BIG = 0x42;

@@ -6,9 +6,17 @@ import { COMMIT_TYPE, type MetadataEntries } from "./commit_object.ts";
 import { DELTA_OP } from "./delta_machine.ts";
 import { deltaPath } from "./delta_names.ts";
 import { PART_COMPRESSION, PART_TYPE } from "./delta_part.ts";
-import { ENDIANNESS_KEY, LITTLE_ENDIAN, SUPERBLOCK_TYPE } from "./delta_superblock.ts";
+import {
+  type DeltaFallback,
+  ENDIANNESS_KEY,
+  LITTLE_ENDIAN,
+  SIGNED_MAGIC,
+  SIGNED_TYPE,
+  SUPERBLOCK_TYPE,
+} from "./delta_superblock.ts";
 import { type FileHeader, isSymlink } from "./file_header.ts";
 import { type MetadataKind, OBJECT_NUMBER } from "./object_kind.ts";
+import type { SharedRun } from "./shared_runs.ts";
 import { swap32, swap64, Variant, type VariantValue } from "./variant.ts";
 import { decodeVariant } from "./variant_read.ts";
 import { encodeVariant } from "./variant_write.ts";
@@ -18,12 +26,8 @@ import { xattrsToVariant } from "./xattr_list.ts";
 export interface Likeness {
   /** The file object of the base. */
   readonly source: Checksum;
-  /** Bytes that are the same at the beginning. */
-  readonly head: number;
-  /** Bytes that are the same at the end. */
-  readonly tail: number;
-  /** Size of the file in the base. */
-  readonly size: number;
+  /** What is the same, in the order of the new file. */
+  readonly runs: readonly SharedRun[];
 }
 
 /** A part that is ready to be stored. */
@@ -98,18 +102,24 @@ export class PartWriter {
       this.#emit(DELTA_OP.spliceClose, mode, xattrs, content.length, this.#put(content));
       return;
     }
-    const { head, tail } = like;
-    const source = this.#source(like.source);
     this.#emit(DELTA_OP.open, mode, xattrs, content.length);
-    if (head > 0) this.#emit(DELTA_OP.setSource, source);
-    if (head > 0) this.#emit(DELTA_OP.write, head, 0);
-    const middle = content.subarray(head, content.length - tail);
-    if (middle.length > 0) {
-      if (head > 0) this.#emit(DELTA_OP.unsetSource);
-      this.#emit(DELTA_OP.write, middle.length, this.#put(middle));
+    const source = this.#source(like.source);
+    let at = 0;
+    let reading = false;
+    const literal = (end: number) => {
+      if (end === at) return;
+      if (reading) this.#emit(DELTA_OP.unsetSource);
+      reading = false;
+      this.#emit(DELTA_OP.write, end - at, this.#put(content.subarray(at, end)));
+    };
+    for (const run of like.runs) {
+      literal(run.at);
+      if (!reading) this.#emit(DELTA_OP.setSource, source);
+      reading = true;
+      this.#emit(DELTA_OP.write, run.length, run.from);
+      at = run.at + run.length;
     }
-    if (tail > 0) this.#emit(DELTA_OP.setSource, source);
-    if (tail > 0) this.#emit(DELTA_OP.write, tail, like.size - tail);
+    literal(content.length);
     this.#emit(DELTA_OP.close);
   }
 
@@ -202,6 +212,8 @@ export interface SuperblockContent {
   readonly timestamp: bigint;
   /** Its parts in order. */
   readonly parts: readonly WrittenPart[];
+  /** Objects to fetch besides. */
+  readonly fallbacks: readonly DeltaFallback[];
   /** Put the parts inside. */
   readonly inline: boolean;
 }
@@ -234,6 +246,20 @@ export function encodeDeltaSuperblock(content: SuperblockContent): Uint8Array<Ar
       BigInt(uncompressedSize),
       objects,
     ]),
-    [],
+    content.fallbacks.map(({ kind, checksum, size, uncompressedSize }) => [
+      OBJECT_NUMBER[kind],
+      checksumBytes(checksum),
+      BigInt(size),
+      BigInt(uncompressedSize),
+    ]),
   ]);
+}
+
+/** Puts a superblock into the wrapper with signatures over it (spec: ostree 7.2). */
+export function encodeDeltaEnvelope(
+  superblock: Uint8Array,
+  signatures: readonly (readonly [string, Variant])[],
+): Uint8Array<ArrayBuffer> {
+  const magic = new DataView(new TextEncoder().encode(SIGNED_MAGIC).buffer).getBigUint64(0, true);
+  return encodeVariant(SIGNED_TYPE, [magic, superblock, signatures as unknown as VariantValue]);
 }

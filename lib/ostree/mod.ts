@@ -232,3 +232,4 @@ export { exportCommit, type ExportOptions, type ExportResult } from "./export.ts
 export { deltaFromServer, type DeltaServer, type ServerDeltaOptions } from "./delta_remote.ts";
 export { type LocalDelta, readLocalDelta, writeLocalDelta } from "./delta_files.ts";
 export { type GeneratedDelta, generateDelta, type GenerateDeltaOptions } from "./delta_generate.ts";
+export { SecretKey } from "./secret_key.ts";

@@ -34,6 +34,9 @@ function makeTrees(dir: TempDir): void {
     dir.write(`${tree}/large`, large);
     for (let i = 0; i < 30; i++) dir.write(`${tree}/d${i % 3}/${i}`, text(i, second ? 300 : 310));
     dir.write(`${tree}/${second ? "new" : "old"}`, noise(rng, 4000));
+    // Parts of it change places.
+    const [a, b] = [large.subarray(0, 300_000), large.subarray(800_000, 1_200_000)];
+    dir.write(`${tree}/moved`, Uint8Array.from(second ? [...b, 1, 2, 3, ...a] : [...a, ...b]));
     dir.write(`${tree}/small`, second ? "b" : "a");
     dir.write(`${tree}/empty/file`, "");
     Deno.symlinkSync(second ? "large" : "small", dir.join(tree, "link"));

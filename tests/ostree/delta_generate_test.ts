@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { NotFoundError } from "../../lib/base/mod.ts";
+import { generateKeyPairSync } from "node:crypto";
+import { FormatError, NotFoundError } from "../../lib/base/mod.ts";
 import {
   applyLocalDelta,
   type Checksum,
   generateDelta,
+  keyPolicy,
   LocalRepository,
+  openDeltaEnvelope,
   parseDeltaSuperblock,
   pullCommit,
+  SecretKey,
+  verifyDelta,
   writeLocalDelta,
 } from "../../lib/ostree/mod.ts";
 import { TempDir } from "../helpers/temp.ts";
@@ -84,4 +89,71 @@ Deno.test("generateDelta() keeps detached metadata", async () => {
   writeLocalDelta(dir.join("delta"), delta);
   using other = newRepository(dir.join("other"));
   assert.equal((await applyLocalDelta(other, dir.join("delta"))).stream, stream);
+});
+
+Deno.test("generateDelta() leaves large files to be fetched", async () => {
+  using dir = new TempDir();
+  using source = LocalRepository.open(unpack(dir.join("remote"), "archive"));
+  using repository = newRepository(dir.join("repo"));
+  const { commit } = await pullCommit(repository, source, { reference: A });
+  const minFallbackSize = 128;
+  const delta = generateDelta(repository, { to: commit, minFallbackSize });
+  const { fallbacks } = parseDeltaSuperblock(delta.superblock);
+  assert.ok(fallbacks.length > 0);
+  assert.equal(delta.fallbacks, fallbacks.length);
+  assert.equal(delta.objects + fallbacks.length, 12 + 26);
+  for (const { kind, uncompressedSize } of fallbacks) {
+    assert.equal(kind, "file");
+    assert.ok(uncompressedSize >= minFallbackSize);
+  }
+});
+
+Deno.test("generateDelta() signs superblocks", async (t) => {
+  using dir = new TempDir();
+  using source = LocalRepository.open(unpack(dir.join("remote"), "archive"));
+  using repository = newRepository(dir.join("repo"));
+  const { commit } = await pullCommit(repository, source, { reference: A });
+  const { privateKey, publicKey } = generateKeyPairSync("ed25519");
+  const jwk = privateKey.export({ format: "jwk" });
+  const seed = Buffer.from(jwk.d!, "base64url");
+  const raw = Buffer.from(jwk.x!, "base64url");
+  const secret = Buffer.concat([seed, raw]).toString("base64");
+  assert.equal(publicKey.asymmetricKeyType, "ed25519");
+  const policy = keyPolicy({ signKeys: [`ed25519:inline:${raw.toString("base64")}`] });
+  for (const text of [`ed25519:${secret}`, `ed25519:file:${dir.write("key", secret + "\n")}`]) {
+    await t.step(text.includes("file") ? "key in a file" : "key", async () => {
+      const signKey = SecretKey.fromArgument(text);
+      const delta = generateDelta(repository, { to: commit, inline: true, signKey });
+      const { superblock, signatures } = openDeltaEnvelope(delta.superblock);
+      assert.equal((await verifyDelta(superblock, signatures, { policy })).valid.length, 1);
+      writeLocalDelta(dir.join("delta"), delta);
+      using other = newRepository(dir.join(`other-${text.length}`));
+      let seen = false;
+      await applyLocalDelta(other, dir.join("delta"), {
+        verify: async (_commit, signed) => {
+          await verifyDelta(signed.superblock, signed.signatures, { policy });
+          seen = true;
+        },
+      });
+      assert.ok(seen);
+    });
+  }
+  const other = Buffer.concat([seed, Buffer.alloc(32, 1)]).toString("base64");
+  for (
+    const [name, text, message] of [
+      ["another's public key", `ed25519:${other}`, /does not belong/],
+      ["no key", `ed25519:file:${dir.write("no", "AAAA")}`, /Invalid ed25519 secret key/],
+      ["no file", `ed25519:${dir.join("nosuch")}`, /No such key file/],
+      ["no kind", secret, /Expected ed25519/],
+    ] as const
+  ) {
+    await t.step(name, () => {
+      assert.throws(() => SecretKey.fromArgument(text), (error) => {
+        assert.ok(error instanceof FormatError);
+        assert.match(error.message, message);
+        assert.ok(!error.message.includes(secret));
+        return true;
+      });
+    });
+  }
 });
