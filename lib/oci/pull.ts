@@ -20,6 +20,9 @@ import { nativePlatform } from "./platform.ts";
 import type { ImageSource, SelectedManifest } from "./source.ts";
 import { tagRef } from "./tags.ts";
 
+/** Shortest pause before another try that is worth a message, in milliseconds. */
+const TOLD_PAUSE = 1000;
+
 /** How to pull. */
 export interface PullOptions {
   /** Tag to make. @default the image reference as given */
@@ -108,8 +111,20 @@ export async function pullImage(
   const tag = options.name ?? reference;
   tagRef(tag);
   repository.assertWritable();
-  const { signal } = options;
-  const opened: SourceOptions = { ...options.registry, signal, repository };
+  const { signal, progress, registry } = options;
+  const opened: SourceOptions = {
+    ...registry,
+    http: {
+      onRetry({ reason, pause }) {
+        if (pause < TOLD_PAUSE) return;
+        const text = `${reason.message}; next try in ${Math.round(pause / 1000)} s`;
+        progress?.({ type: "message", text });
+      },
+      ...registry?.http,
+    },
+    signal,
+    repository,
+  };
   await using source = await openSource(reference, opened);
   try {
     return await pullFrom(repository, source, { ...options, tag });
@@ -136,7 +151,7 @@ async function pullFrom(
     progress,
     report: (layer) => layers.push(layer),
   });
-  const { documents, supply } = delta
+  const { documents, supply, keep: keepVerified } = delta
     ? await openDelta(repository, source, { ...options, whole, selected })
     : await openImage(repository, source, { ...options, whole, selected });
   if (delta && options.verifyKey === undefined) {
@@ -155,6 +170,7 @@ async function pullFrom(
     signal,
     progress,
   });
+  await keepVerified?.(repository);
   await keep?.(repository);
   return {
     manifestDigest: documents.selected.descriptor.digest,
