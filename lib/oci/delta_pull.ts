@@ -2,7 +2,7 @@
 import { NotFoundError, PolicyError, type ProgressSink, UnsupportedError } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { PublicKey } from "../signature/mod.ts";
-import { parseDelta, readDeltaTarget } from "./delta_artifact.ts";
+import { type DeltaArtifact, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
 import { findDelta } from "./delta_find.ts";
 import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs, deltaLayers } from "./delta_supply.ts";
@@ -35,6 +35,8 @@ export interface DeltaImage {
   readonly documents: ImageDocuments;
   /** Where missing layers come from. */
   readonly supply: LayerSupply;
+  /** Stores the signature that was asked for, when the image is there. */
+  readonly keep?: ((repository: Repository) => Promise<void>) | undefined;
 }
 
 /**
@@ -53,13 +55,12 @@ export async function openDelta(
   const { delta: mode = "auto", layerLimit, progress } = options;
   const delta = parseDelta(options.selected.manifest);
   const documents = await readDeltaTarget(source, delta);
-  if (options.verifyKey !== undefined) {
-    const { verifyDelta } = await import("./delta_signature.ts");
-    await verifyDelta(source, delta, options.verifyKey);
-  }
+  const keep = options.verifyKey === undefined
+    ? undefined
+    : await verified(source, { ...options, delta, verifyKey: options.verifyKey });
   const whole = mode === "auto" && source.remote ? options.whole : undefined;
   if (options.repair) {
-    if (whole !== undefined) return { documents, supply: whole };
+    if (whole !== undefined) return { documents, supply: whole, keep };
     throw new UnsupportedError("A delta cannot repair layers, only the image itself can");
   }
   const wanted = wantedLayers(documents);
@@ -71,7 +72,7 @@ export async function openDelta(
   } catch (error) {
     if (whole === undefined || !(error instanceof NotFoundError)) throw error;
     progress?.({ type: "warning", text: `${error.message}; taking the whole layers` });
-    return { documents, supply: whole };
+    return { documents, supply: whole, keep };
   }
   const supply = deltaLayers(repository, wanted, {
     delta,
@@ -81,7 +82,30 @@ export async function openDelta(
     layerLimit,
     progress,
   });
-  return { documents, supply };
+  return { documents, supply, keep };
+}
+
+/** Checks the signature, and prepares storing it beside the image. */
+async function verified(
+  source: ImageSource,
+  options: { delta: DeltaArtifact; verifyKey: PublicKey; selected: SelectedManifest },
+): Promise<(repository: Repository) => Promise<void>> {
+  const { delta, verifyKey, selected } = options;
+  const { deltaAttachments, verifyDelta } = await import("./delta_signature.ts");
+  const { SeenAttachments } = await import("./kept_signatures.ts");
+  const { descriptor: { digest, size, mediaType } } = await verifyDelta(source, delta, verifyKey);
+  const seen = new SeenAttachments(deltaAttachments(source, selected.manifest));
+  await seen.manifest({ digest, size, mediaType, artifactType: "" });
+  return (repository) => seen.keep(repository, delta.manifest.digest);
+}
+
+/** Whether a delta is looked for: layers that lie beside it on a disk cost nothing to fetch. */
+export function looksForDelta(
+  source: ImageSource,
+  options: { readonly delta?: DeltaMode | undefined; readonly repair?: boolean | undefined },
+): boolean {
+  const { delta: mode = "auto", repair } = options;
+  return !repair && (mode === "require" || (mode === "auto" && source.remote));
 }
 
 /** Names all layers at once that neither repository nor delta have. */
@@ -111,9 +135,7 @@ export async function discoverDelta(
   if (options.verifyKey !== undefined) {
     throw new PolicyError("The image is no delta, so it has no embedded signature");
   }
-  if (mode === "off" || options.repair) return undefined;
-  // What lies beside a delta on a disk costs nothing to fetch.
-  if (mode === "auto" && !source.remote) return undefined;
+  if (!looksForDelta(source, options)) return undefined;
   const wanted = wantedLayers(documents);
   const { missing } = missingLayers(repository, wanted);
   if (missing.length === 0) return undefined;

@@ -5,6 +5,7 @@ import { type ChunkedForecast, forecastChunked } from "./chunked_layer.ts";
 import { ContentCache } from "./content_cache.ts";
 import { isDelta, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
 import { findDelta } from "./delta_find.ts";
+import { looksForDelta } from "./delta_pull.ts";
 import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs } from "./delta_supply.ts";
 import { completeImage, type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
@@ -98,7 +99,7 @@ export async function planPull(
       ...deltaWay(deltaBlobs(delta, wanted), missing),
       digest: selected.descriptor.digest,
     };
-  } else if (options.delta !== "off" && !options.repair && missing.length > 0) {
+  } else if (looksForDelta(source, options) && missing.length > 0) {
     const { progress } = options;
     const found = await findDelta(repository, source, {
       selected: documents.selected,

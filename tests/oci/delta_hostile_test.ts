@@ -3,7 +3,7 @@ import { generateKeyPairSync } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import type { ProgressEvent } from "../../lib/base/mod.ts";
 import { DELTA_TYPE_REDHAT, TAR_DIFF_TYPE } from "../../lib/delta/mod.ts";
-import { checkImages, openImageRef } from "../../lib/oci/mod.ts";
+import { checkImages, listReferrers, openImageRef } from "../../lib/oci/mod.ts";
 import { PublicKey } from "../../lib/signature/mod.ts";
 import { content, header } from "../helpers/make_tar.ts";
 import { loadNative } from "../helpers/native.ts";
@@ -423,6 +423,9 @@ Deno.test("--verify-key takes deltas whose target the key has signed, and no oth
       });
       assert.equal(result.manifestDigest.toString(), target);
       assert.deepEqual((await checkImages(repository)).errors, []);
+      // The signature stays with the image, and goes with it.
+      const { digest } = good[0]!;
+      assert.deepEqual(listReferrers(repository, result.manifestDigest).map(String), [digest]);
     });
     const bad: [string, JsonDescriptor[], RegExp][] = [
       ["not signed", [], /: delta contains no embedded signatures$/],
