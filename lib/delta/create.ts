@@ -61,8 +61,10 @@ const OLD_LIMIT = 32 * 2 ** 20;
 /** Bytes looked up when choosing a source, and in how many places of the file. */
 const SAMPLE = 16 * 1024;
 const SAMPLES = 4;
-/** Blocks that a content must have in common with the file to be compared with it. */
+/** Blocks that a content must have in common with a stretch to be compared with it. */
 const MIN_VOTES = 3;
+/** The part of the stretch's blocks that they must be, at least: a few are found in any large file. */
+const VOTE_PART = 1 / 16;
 /** How many times as many blocks as the content of the same name. */
 const BETTER = 2;
 /** Gaps of this size are compared with yet another content. */
@@ -95,8 +97,8 @@ interface Stretch {
   /** Content that is tried first, whatever the index says; -1 for none. */
   readonly content: number;
   readonly path: ByteString;
-  /** Number of contents tried before. */
-  readonly tried: number;
+  /** Contents that it was compared with before. */
+  readonly tried: readonly number[];
 }
 
 /** Diffs parts of new layers; its buffers serve all of them. */
@@ -157,7 +159,7 @@ export class PartDiffer {
   ): void {
     const { content, path } = place.file;
     const sections: Section[] = [];
-    const pending: Stretch[] = [{ at: 0, length: fresh.length, content, path, tried: 0 }];
+    const pending: Stretch[] = [{ at: 0, length: fresh.length, content, path, tried: [] }];
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       const more = this.#stretch(fresh, next, { sections, place });
       for (const stretch of more.reverse()) pending.push(stretch);
@@ -191,11 +193,12 @@ export class PartDiffer {
     const start = this.#loadOld(content, source.hint ?? this.#proportion(content, to.place));
     const gaps: Stretch[] = [];
     const base = stretch.at;
+    const tried = [...stretch.tried, content];
     const gap = (at: number, length: number) => {
       const last = gaps.at(-1);
       if (last !== undefined && last.at + last.length === at) {
         gaps[gaps.length - 1] = { ...last, length: last.length + length };
-      } else gaps.push({ at, length, content: -1, path: "", tried: stretch.tried + 1 });
+      } else gaps.push({ at, length, content: -1, path: "", tried });
     };
     this.#matcher.match(fresh.subarray(base, base + stretch.length), {
       similar: (at, oldAt, length) => {
@@ -222,13 +225,15 @@ export class PartDiffer {
     stretch: Stretch,
   ): { content: number; path: ByteString; hint?: number } | undefined {
     const { old, index } = this.#options;
-    const named = stretch.content < 0 || stretch.tried >= MAX_SOURCES ? undefined : stretch;
-    if (index === undefined || stretch.tried >= MAX_SOURCES) return named;
+    const named = stretch.content < 0 || stretch.tried.length >= MAX_SOURCES ? undefined : stretch;
+    if (index === undefined || stretch.tried.length >= MAX_SOURCES) return named;
     const votes = new Map<number, { count: number; hint: number }>();
     const stride = Math.max(SAMPLE, Math.floor(stretch.length / SAMPLES));
+    let sampled = 0;
     for (let at = 0; at < stretch.length; at += stride) {
       const from = stretch.at + at;
       const to = Math.min(from + SAMPLE, stretch.at + stretch.length);
+      sampled += to - from;
       index.scan(fresh, { from, to }, (place, found) => {
         const vote = votes.get(found.file);
         if (vote === undefined) votes.set(found.file, { count: 1, hint: found.position });
@@ -237,13 +242,14 @@ export class PartDiffer {
       });
     }
     let best = stretch.content;
-    let most = named === undefined
-      ? MIN_VOTES - 1
-      : Math.max(MIN_VOTES, (votes.get(best)?.count ?? 0) * BETTER);
+    let most = Math.max(MIN_VOTES, Math.ceil(sampled / index.parts.step * VOTE_PART)) - 1;
+    if (named !== undefined) most = Math.max(most, (votes.get(best)?.count ?? 0) * BETTER);
     for (const [content, { count }] of votes) {
-      if (count <= most && !(count === most && content < best && best !== stretch.content)) {
+      // The first inserted of equals wins, whatever the order they were met in.
+      if (count < most || (count === most && (best === stretch.content || content > best))) {
         continue;
       }
+      if (stretch.tried.includes(content)) continue;
       if (named === undefined && old.size(content) > stretch.length * OLD_PER_GAP) continue;
       best = content;
       most = count;

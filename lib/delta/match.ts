@@ -21,8 +21,15 @@ const GAIN = 14;
 const MAX_PLACES = 8 * 2 ** 20;
 const MAX_HEAD_BITS = 21;
 const WORD = 4;
-/** A stretch is drawn back by no more than this, or inputs could be made that take for ever. */
-const MAX_BACK = 8192;
+/**
+ * Stretches are drawn back as far as it goes until this many bytes have been compared for each byte of
+ * the new file, then by no more than that: inputs could be made that take for ever.
+ */
+const BACK_BUDGET = 64;
+const MAX_BACK = 4096;
+/** Bytes without a match after which not every byte is looked up, and how few are at most. */
+const QUIET = 256;
+const MAX_PACE = 16;
 
 const FACTOR_A = 0x9e3779b1;
 const FACTOR_B = 0x85ebca6b;
@@ -103,6 +110,8 @@ export class PairMatcher {
   #oldView: DataView = new DataView(new ArrayBuffer(0));
   #fresh: Uint8Array = new Uint8Array(0);
   #freshView: DataView = new DataView(new ArrayBuffer(0));
+  /** Bytes that may still be compared backwards. */
+  #budget = 0;
   /** Result of the last search. */
   #length = 0;
   #place = 0;
@@ -159,12 +168,15 @@ export class PairMatcher {
     const old = this.#old;
     this.#fresh = fresh;
     this.#freshView = viewOf(fresh);
+    this.#budget = BACK_BUDGET * fresh.length;
     let scan = 0;
     let length = 0;
     let lastScan = 0;
     let lastPlace = 0;
     /** Place in the old file minus place in the new one. */
     let shift = 0;
+    /** Bytes since something was found. */
+    let quiet = 0;
     while (scan < fresh.length) {
       let score = 0;
       scan += length;
@@ -188,7 +200,13 @@ export class PairMatcher {
           this.#length = alignedEnd - scan;
           this.#place = aligned;
         }
-        this.#search(scan);
+        // Where nothing has been found for long, looking less often is enough: what is found is drawn
+        // back to where it begins.
+        if (this.#length >= SHORT) quiet = 0;
+        else quiet++;
+        if (quiet < QUIET || scan % Math.min(MAX_PACE, Math.floor(quiet / QUIET)) === 0) {
+          this.#search(scan);
+        }
         length = this.#length;
         for (; scored < scan + length; scored++) {
           if (old[scored + shift] === fresh[scored]) score++;
@@ -236,7 +254,9 @@ export class PairMatcher {
 
   /** How far the stretch at `scan` can be drawn back. */
   #backward(from: number, place: number, scan: number): number {
-    const limit = Math.min(scan - from, place, MAX_BACK);
+    let limit = Math.min(scan - from, place);
+    if (this.#budget < limit) limit = Math.min(limit, MAX_BACK);
+    this.#budget -= limit;
     let sum = 0;
     let best = 0;
     let length = 0;
