@@ -14,6 +14,10 @@ oci-archive:…; without it the image's tag is taken, when that is one. Only wha
 is fetched: single objects from a repository with the same hash algorithm, else the layers that need
 them. Everything is checked before it takes the place of what is there.`;
 
+function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 /** Declares `oci repair`. */
 export function command(context: Context): CommandUnknownOpts {
   const declared = withRegistryOptions(
@@ -56,8 +60,9 @@ export function command(context: Context): CommandUnknownOpts {
       stdout.line(`manifest ${result.manifestDigest}`);
       for (const fault of faults) stdout.line(`damaged  ${fault}`);
       if (faults.length === 0) return stdout.line("sound    nothing to repair");
+      const restored = counted(objectsRestored, "object");
       stdout.line(
-        `repaired ${objectsRestored} objects restored, ${layersImported.length} layers imported`,
+        `repaired ${restored} restored, ${counted(layersImported.length, "layer")} imported`,
       );
     });
   return withNotes(declared, {

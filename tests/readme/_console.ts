@@ -2,7 +2,8 @@
  * The README's console blocks: finding them, running them and comparing. A block counts when its
  * fence says ```` ```console run ````; further words there name what it needs (`root`). Blocks run in
  * order, in the top of the checkout, with `cfs` as a program on the search path. The folder that
- * the README calls `/tmp/tour` is a temporary one of each run.
+ * the README calls `/tmp/tour` is a temporary one of each run, and the registry that it calls
+ * `127.0.0.1:5000` one that was started for it.
  *
  * @module
  */
@@ -11,6 +12,8 @@ import { TempDir } from "../helpers/temp.ts";
 
 /** The folder's name in the README. */
 const TOUR = "/tmp/tour";
+/** The registry's address in the README. */
+const REGISTRY = "127.0.0.1:5000";
 
 /** A command with its output, both streams in order. */
 export interface Step {
@@ -88,9 +91,15 @@ export function withOutputs(markdown: string, outputs: readonly (string | undefi
 /** Where blocks are run. */
 export class Tour implements Disposable {
   readonly #dir = new TempDir({ prefix: "cfs-readme-", on: "disk" });
+  readonly #registry: string;
 
-  /** Makes the folder, and `cfs` in it. */
-  constructor() {
+  /**
+   * Makes the folder, and `cfs` in it.
+   *
+   * @param registry Address of the registry, when there is one.
+   */
+  constructor(registry: string = REGISTRY) {
+    this.#registry = registry;
     const words = cfsCommand().map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
     Deno.chmodSync(this.#dir.write("bin/cfs", `#!/bin/sh\nexec ${words} "$@"\n`), 0o755);
   }
@@ -103,7 +112,8 @@ export class Tour implements Disposable {
    */
   async run(command: string): Promise<string> {
     const folder = this.#dir.join("tour");
-    const script = `umask 022; { ${command.replaceAll(TOUR, folder)}\n} 2>&1`;
+    const line = command.replaceAll(TOUR, folder).replaceAll(REGISTRY, this.#registry);
+    const script = `umask 022; { ${line}\n} 2>&1`;
     const { stdout } = await run(["sh", "-c", script], {
       cwd: ROOT,
       env: {
@@ -113,7 +123,7 @@ export class Tour implements Disposable {
         TZ: "UTC",
       },
     });
-    return stdout.replaceAll(folder, TOUR);
+    return stdout.replaceAll(folder, TOUR).replaceAll(this.#registry, REGISTRY);
   }
 
   /** Removes the folder, with what is mounted in it. */

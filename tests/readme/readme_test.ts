@@ -4,6 +4,7 @@ import { pathToFileURL } from "node:url";
 import { COMMANDS } from "../../cli/command_table.ts";
 import { TOOL_NAMES } from "../../cli/tools.ts";
 import { type Need, need, needRoot, needTool, testWith } from "../helpers/needs.ts";
+import { TestRegistry } from "../helpers/registry.ts";
 import { ROOT, runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { consoleBlocks, readme, Tour, withOutputs } from "./_console.ts";
@@ -12,6 +13,7 @@ const blocks = consoleBlocks(readme());
 
 const NEEDS: Readonly<Record<string, () => Need[]>> = {
   // Labels are part of an image's digest.
+  registry: () => [needTool("docker-registry")],
   root: () => [needRoot(), need(!exists("/sys/fs/selinux/enforce"), "a machine without SELinux")],
 };
 
@@ -30,7 +32,8 @@ testWith({
   needs: [needTool("sh"), needTool("tar")],
   async fn(t) {
     assert.ok(blocks.length > 5);
-    using tour = new Tour();
+    await using registry = needTool("docker-registry").met ? await TestRegistry.start() : undefined;
+    using tour = new Tour(registry?.host);
     for (const { line, steps, needs } of blocks) {
       const unmet = needs.flatMap((word) => NEEDS[word]!()).filter(({ met }) => !met);
       const missing = unmet.map(({ what }) => what).join(", ");

@@ -5,12 +5,14 @@
  *
  * @module
  */
+import { TestRegistry } from "../helpers/registry.ts";
 import { ROOT } from "../helpers/run.ts";
 import { consoleBlocks, readme, Tour, withOutputs } from "./_console.ts";
 
 if (import.meta.main) {
   const text = readme();
-  using tour = new Tour();
+  await using registry = await TestRegistry.start();
+  using tour = new Tour(registry.host);
   const outputs: (string | undefined)[] = [];
   for (const { steps, needs } of consoleBlocks(text)) {
     const run = !needs.includes("root") || Deno.uid() === 0;
