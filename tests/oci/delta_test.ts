@@ -10,6 +10,7 @@ import {
 import type { Repository } from "../../lib/repository/mod.ts";
 import { type DeltaRow, expectedDeltas, FIXTURES, newImage, oldImage } from "../delta/_delta.ts";
 import { loadNative } from "../helpers/native.ts";
+import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { AMD64, chain, fixtureLayout, isFault, names, newRepository } from "./_oci.ts";
 
@@ -129,6 +130,37 @@ Deno.test("a delta in an archive applies, whatever jobs there are", async (t) =>
     });
   }
 });
+
+Deno.test("a delta in an archive of any form applies", async (t) => {
+  using dir = new TempDir();
+  const layout = await fixtureLayout("delta", "main.delta", dir);
+  const old = await fixtureLayout("delta", "main-old", dir);
+  // GNU tar's ways to write the same: the names, what is in front of them, the records, the packing.
+  const forms: Record<string, string[]> = {
+    "names that begin with ./": ["-c", "."],
+    "no directories": ["-c", "--no-recursion", ...blobPaths(layout)],
+    "PAX records": ["-c", "--format=posix", "--pax-option=comment=long", "."],
+    "gzip": ["-cz", "."],
+    "zstd": ["-c", "--use-compress-program=zstd", "."],
+    "the index last": ["-c", "oci-layout", "blobs", "index.json"],
+  };
+  for (const [name, args] of Object.entries(forms)) {
+    await t.step(name, async () => {
+      const archive = dir.join("archive.tar");
+      await runOk(["tar", "-C", layout, `--file=${archive}`, ...args]);
+      using repository = newRepository(dir.join(name.replaceAll(/\W/g, "_")));
+      await pull(repository, `oci:${old}`, { name: "old" });
+      const result = await pull(repository, `oci-archive:${archive}`, { name: "new" });
+      assert.equal(result.manifestDigest.toString(), expectedDeltas().main!.target_manifest);
+    });
+  }
+});
+
+/** Files of a layout, relative to it. */
+function blobPaths(layout: string): string[] {
+  const blobs = [...Deno.readDirSync(`${layout}/blobs/sha256`)].map(({ name }) => name).sort();
+  return ["oci-layout", "index.json", ...blobs.map((name) => `blobs/sha256/${name}`)];
+}
 
 /** The end of the chain of messages; the reference's, where it is not said otherwise. */
 function expectedFault(name: string, row: DeltaRow): string | RegExp {
