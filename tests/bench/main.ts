@@ -14,6 +14,7 @@ import { present, tool } from "../helpers/tool.ts";
 import { compare, type Comparison, formatComparison, type Side, TABLE_HEAD } from "./compare.ts";
 import { type BenchInputs, benchInputs } from "./image.ts";
 import { deltaPath, makeDelta } from "./next_image.ts";
+import { BenchRegistry } from "./registry.ts";
 
 /** Arguments for a command that both sides understand. */
 type Arguments = (dir: string) => string[];
@@ -34,9 +35,13 @@ interface Row {
   wall?: number;
   /** Greatest peak memory of ours in MiB. */
   rssMiB?: number;
+  /** Variables of each side, known once the inputs are made. */
+  env?: () => { ours: Record<string, string>; theirs: Record<string, string> };
   /** Fewer runs for what takes long. */
   runs?: number;
 }
+
+let registry: BenchRegistry | undefined;
 
 function rows({ oci, tag, tree, big, bigTag, dumpfile }: BenchInputs): Row[] {
   const init: Arguments = (dir) => ["--repo", `${dir}/repo`, "init", "--insecure"];
@@ -52,6 +57,17 @@ function rows({ oci, tag, tree, big, bigTag, dumpfile }: BenchInputs): Row[] {
       prepare: [(dir) => [...init(dir), "--erofs-version", "2"], pull],
       run: (dir) => ["--repo", `${dir}/repo`, "oci", "pull", `oci:${deltaPath()}`, "next"],
       ratio: 0.8,
+      rssMiB: 300,
+    },
+    {
+      title: "oci pull from a registry",
+      inputs: async () => {
+        registry ??= await BenchRegistry.start(`oci:${oci}:${tag}`);
+      },
+      env: () => registry!.env,
+      prepare: [init],
+      run: (dir) => ["--repo", `${dir}/repo`, "oci", "pull", registry!.reference, "x"],
+      ratio: 0.55,
       rssMiB: 300,
     },
     { title: "oci pull again", prepare: [init, pull], run: pull, wall: 150 },
@@ -99,13 +115,14 @@ function sides(row: Row): Side[] {
         ...row.run(dir),
       ]),
     prepare: (dir) => (row.prepare ?? []).map((args) => cfsCommand(args(dir))),
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...row.env?.().ours },
   };
   if (!present("cfsctl")) return [ours];
   const theirs: Side = {
     name: row.personality ?? "cfsctl",
     command: (dir) => [tool(row.personality ?? "cfsctl"), ...row.run(dir)],
     prepare: (dir) => (row.prepare ?? []).map((args) => [tool("cfsctl"), ...args(dir)]),
+    ...(row.env === undefined ? {} : { env: row.env().theirs }),
   };
   return [ours, theirs];
 }
@@ -159,6 +176,7 @@ if (import.meta.main) {
       }
     }
   }
+  await registry?.[Symbol.asyncDispose]();
   if (json) console.log(JSON.stringify(results, null, 2));
   Deno.exit(results.length > 0 && results.every((result) => result.missed.length === 0) ? 0 : 1);
 }
