@@ -1,5 +1,4 @@
 /** Options that say how an OSTree repository on a server is talked to, and what comes of them. */
-import { fstat } from "../ffi/mod.ts";
 import { ComposefsError, InvalidNameError } from "../lib/base/mod.ts";
 import {
   type Remote,
@@ -91,18 +90,4 @@ function readText(path: string): string | undefined {
     if (cause instanceof Deno.errors.NotFound) return undefined;
     throw new ComposefsError("CFS_FAILED", `Reading ${path}`, { cause });
   }
-}
-
-/**
- * Directory in which unfinished pulls into a repository keep what has arrived: the user's cache, a
- * place of its own for each repository. `undefined` when the user has no home.
- *
- * @param repository The repository.
- */
-export function journalsOf(repository: Repository): string | undefined {
-  const home = Deno.env.get("HOME");
-  const cache = Deno.env.get("XDG_CACHE_HOME") || (home ? `${home}/.cache` : undefined);
-  if (cache === undefined || !cache.startsWith("/")) return undefined;
-  const { dev, ino } = fstat(repository.directory);
-  return `${cache}/cfs/ostree/${dev}-${ino}`;
 }

@@ -4,6 +4,7 @@ import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { collect, newCommand, withNotes } from "../declare.ts";
 import { openRepository } from "../open_repository.ts";
+import { pruneOldJournals } from "../ostree_journals.ts";
 
 function showText(context: Context, result: GcResult): void {
   const { stdout } = context;
@@ -27,7 +28,7 @@ export function command(context: Context): CommandUnknownOpts {
     )
     .option("-n, --dry-run", "Preview what would be deleted without actually deleting")
     .option("--json", "Output the result as JSON")
-    .action((options) => {
+    .action(async (options) => {
       using repository = openRepository(context);
       const roots = options.root as string[] | undefined;
       const result = repository.gc({
@@ -37,6 +38,7 @@ export function command(context: Context): CommandUnknownOpts {
       });
       // What is known of layers that are gone; it is only to find things faster.
       if (!result.dryRun) pruneContentIndexes(repository);
+      if (!result.dryRun) await pruneOldJournals(repository);
       for (const warning of result.warnings) context.warn(warning);
       if (result.temporariesRemoved > 0) {
         const verb = result.dryRun ? "would be removed" : "removed";

@@ -7,7 +7,7 @@ import { UsageError } from "../errors.ts";
 import { openRepository } from "../open_repository.ts";
 import { allRefs, findOrigin, openOrigin } from "../ostree_origin.ts";
 import { parseJobs, showPulls } from "../ostree_pull_output.ts";
-import { journalsOf } from "../ostree_server.ts";
+import { journalsOf } from "../ostree_journals.ts";
 import {
   chosenPolicy,
   GPG_KEYRING_OPTION,

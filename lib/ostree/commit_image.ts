@@ -14,7 +14,7 @@ import { type Checksum, checksumOf } from "./checksum.ts";
 import type { CommitEntry } from "./commit_chunk.ts";
 import { commitTagRef } from "./commit_names.ts";
 import { type Commit, encodeCommit, type MetadataEntries } from "./commit_object.ts";
-import { commitTree, storeCommitImage } from "./commit_tree.ts";
+import { commitTree, storeCommitImages } from "./commit_tree.ts";
 import { join } from "./content_sink.ts";
 import { encodeDirMeta, S_IFDIR, S_IFLNK, S_IFREG } from "./dirmeta.ts";
 import { encodeDirTree, type TreeDirectory, type TreeFile, utf8Text } from "./dirtree.ts";
@@ -78,10 +78,11 @@ export function commitImage(
   };
   const checksum = maker.metadata(encodeCommit(commit));
   const tree = commitTree(checksum, (id) => maker.entries.get(id));
-  const made = storeCommitImage(repository, tree);
+  const { image: made, more } = storeCommitImages(repository, tree);
   const stream = storeCommit(repository, checksum, {
     entries: maker.entries,
     image: made,
+    more,
     detached: undefined,
     ...(tagRef === undefined ? {} : { tagRef }),
   });

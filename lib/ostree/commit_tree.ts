@@ -165,6 +165,24 @@ export function storeCommitImage(
   return repository.objects.write(bytes).id;
 }
 
+/** The images of a commit in the formats of a repository. */
+export interface CommitImages {
+  /** In the default format. */
+  readonly image: ObjectId;
+  /** In the further formats. */
+  readonly more: ReadonlyMap<ErofsVersion, ObjectId>;
+}
+
+/** Writes the images of a commit in all formats of the repository; they get no names yet. */
+export function storeCommitImages(repository: Repository, tree: FileTree): CommitImages {
+  const [first, ...others] = repository.formats;
+  const image = storeCommitImage(repository, tree, first);
+  const more = new Map(
+    others.map((version) => [version, storeCommitImage(repository, tree, version)] as const),
+  );
+  return { image, more };
+}
+
 /** The id that the image of a tree has in this repository; nothing is written. */
 export function storedImageId(
   repository: Repository,

@@ -111,11 +111,13 @@ export {
   type StoredCommit,
 } from "./stored_commit.ts";
 export {
+  type CommitImages,
   commitTree,
   type EntryLookup,
   type FileEntry,
   fileEntry,
   storeCommitImage,
+  storeCommitImages,
 } from "./commit_tree.ts";
 export { Bases } from "./bases.ts";
 export { CommitBuilder } from "./commit_builder.ts";

@@ -13,7 +13,7 @@ import { type Checksum, checksumOf } from "./checksum.ts";
 import { CommitBuilder } from "./commit_builder.ts";
 import { commitStreamName, commitTagRef, resolveCommitTag, tagCommit } from "./commit_names.ts";
 import { type Commit, parseCommit, parseMetadata, refBinding } from "./commit_object.ts";
-import { commitTree, storeCommitImage } from "./commit_tree.ts";
+import { commitTree, storeCommitImages } from "./commit_tree.ts";
 import { parseDirMeta } from "./dirmeta.ts";
 import { parseDirTree } from "./dirtree.ts";
 import { corruptedObject, type MetadataKind } from "./object_kind.ts";
@@ -209,11 +209,12 @@ class Pull {
     this.#progress({ type: "started", id: this.#commit, unit: "objects" });
     await this.#fetchObjects(arrived.commit);
     const tree = commitTree(this.#commit, (checksum) => this.#builder.get(checksum));
-    const image = storeCommitImage(this.#repository, tree);
+    const { image, more } = storeCommitImages(this.#repository, tree);
     const { pullTag } = this.#options;
     const stream = storeCommit(this.#repository, this.#commit, {
       entries: this.#builder.entries,
       image,
+      more,
       detached: arrived.detached,
       ...(pullTag === undefined ? {} : { tagRef: commitTagRef(pullTag) }),
     });

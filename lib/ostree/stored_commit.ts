@@ -5,7 +5,7 @@ import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import type { Checksum } from "./checksum.ts";
 import { CommitChunk, type CommitEntry, encodeChunk } from "./commit_chunk.ts";
 import { commitMetaStreamName, commitStreamName } from "./commit_names.ts";
-import { commitTree, storeCommitImage } from "./commit_tree.ts";
+import { commitTree, storeCommitImages } from "./commit_tree.ts";
 import { type Commit, parseCommit } from "./commit_object.ts";
 
 /** Named reference of a commit's stream to its image. */
@@ -28,6 +28,8 @@ export interface StoredCommit {
   readonly chunk: CommitChunk;
   /** Its image in the repository's default format, when one was made. */
   readonly image: ObjectId | undefined;
+  /** Its images in further formats, by their versions. */
+  readonly moreImages: ReadonlyMap<number, ObjectId>;
   /** Object id of the stream with its detached metadata. */
   readonly commitMeta: ObjectId | undefined;
   /** The commit object. */
@@ -60,12 +62,22 @@ export function openCommit(repository: Repository, checksum: Checksum): StoredCo
       stream: stream.id,
       chunk,
       image: stream.namedRefs.get(IMAGE_REF),
+      moreImages: moreImages(stream.namedRefs),
       commitMeta: stream.namedRefs.get(COMMITMETA_REF),
       commit: parseCommit(chunk.get(checksum)!.data),
     };
   } catch (cause) {
     throw withContext(`Opening ostree commit ${checksum}`, cause);
   }
+}
+
+function moreImages(refs: ReadonlyMap<string, ObjectId>): Map<number, ObjectId> {
+  const out = new Map<number, ObjectId>();
+  for (const [name, id] of refs) {
+    const version = /^\.v([0-9])$/.exec(name.slice(IMAGE_REF.length))?.[1];
+    if (name.startsWith(IMAGE_REF) && version !== undefined) out.set(Number(version), id);
+  }
+  return out;
 }
 
 /** The content of a stream that is one inline chunk. */
@@ -95,6 +107,8 @@ export interface CommitContent {
   readonly entries: ReadonlyMap<Checksum, CommitEntry>;
   /** Its image. */
   readonly image: ObjectId | undefined;
+  /** Its images in the further formats of the repository, by their versions. @default none */
+  readonly more?: ReadonlyMap<number, ObjectId>;
   /** Its detached metadata. */
   readonly detached: Uint8Array | undefined;
 }
@@ -110,6 +124,9 @@ export function encodeCommitStream(
   for (const id of externals) writer.addObjectRef(id);
   writer.addInline(bytes);
   if (content.image !== undefined) writer.addNamedRef(IMAGE_REF, content.image);
+  for (const [version, id] of content.more ?? []) {
+    writer.addNamedRef(`${IMAGE_REF}.v${version}`, id);
+  }
   if (content.commitMeta !== undefined) writer.addNamedRef(COMMITMETA_REF, content.commitMeta);
   return writer.finish();
 }
@@ -136,6 +153,7 @@ export function storeCommit(
   const stream = repository.objects.write(bytes).id;
   repository.sync();
   if (image !== undefined) repository.linkImage(image);
+  for (const id of content.more?.values() ?? []) repository.linkImage(id);
   if (commitMeta !== undefined) {
     repository.linkStream(commitMetaStreamName(checksum), commitMeta);
   }
@@ -165,13 +183,18 @@ export function createCommitImage(
   checksum: Checksum,
 ): { image: ObjectId; replaced: ObjectId | undefined } {
   const stored = openCommit(repository, checksum);
-  const image = storeCommitImage(repository, commitTree(checksum, (id) => stored.chunk.get(id)));
-  if (stored.image === image && repository.hasImage(image)) return { image, replaced: undefined };
+  const tree = commitTree(checksum, (id) => stored.chunk.get(id));
+  const { image, more } = storeCommitImages(repository, tree);
+  const same = stored.image === image &&
+    [...more].every(([version, id]) => stored.moreImages.get(version) === id);
+  if (same && [image, ...more.values()].every((id) => repository.hasImage(id))) {
+    return { image, replaced: undefined };
+  }
   const entries = new Map<Checksum, CommitEntry>();
   for (let i = 0; i < stored.chunk.count; i++) {
     entries.set(stored.chunk.id(i), stored.chunk.entry(i));
   }
   const detached = readDetachedMetadata(repository, stored);
-  storeCommit(repository, checksum, { entries, image, detached });
+  storeCommit(repository, checksum, { entries, image, more, detached });
   return { image, replaced: stored.image === image ? undefined : stored.image };
 }

@@ -1,6 +1,7 @@
 import "../helpers/libraries.ts";
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
+import { journalsOf } from "../../cli/ostree_journals.ts";
 import { chosenPolicy, verifyHooks } from "../../cli/ostree_verify.ts";
 import { PolicyError } from "../../lib/base/mod.ts";
 import { openDeltaEnvelope, pruneJournals } from "../../lib/ostree/mod.ts";
@@ -153,4 +154,22 @@ Deno.test("pruneJournals() removes what nobody took up", () => {
   const left = [...Deno.readDirSync(dir.path)].map(({ name }) => name).sort();
   assert.deepEqual(left, names.slice(2).sort());
   assert.equal(pruneJournals(dir.join("nosuch")), 0);
+});
+
+Deno.test("gc removes old journals, but not in a dry run", async () => {
+  using dir = new TempDir();
+  Deno.env.set("XDG_CACHE_HOME", dir.join("cache"));
+  using repository = newRepository(dir.join("repo"));
+  const journals = journalsOf(repository)!;
+  assert.ok(journals.startsWith(dir.join("cache")));
+  const path = `${journals}/${"b".repeat(64)}.journal`;
+  Deno.mkdirSync(journals, { recursive: true });
+  Deno.writeTextFileSync(path, "cfsjrnl1");
+  Deno.utimeSync(path, 1, 1);
+  const exists = () => [...Deno.readDirSync(journals)].length > 0;
+  assert.equal((await call([`--repo=${dir.join("repo")}`, "gc", "-n"])).code, 0);
+  assert.ok(exists());
+  repository[Symbol.dispose]();
+  assert.equal((await call([`--repo=${dir.join("repo")}`, "gc"])).code, 0);
+  assert.ok(!exists());
 });
