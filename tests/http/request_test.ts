@@ -157,9 +157,9 @@ Deno.test("a limited client sends and takes no faster, and is not taken for a ha
   await using server = new FaultServer(() => ({ body }));
   using client = new HttpClient({
     limitRate: 400_000,
-    stall: 100,
+    stall: 200,
     minSpeed: 1_000_000,
-    retries: 0,
+    backoff: 1,
   });
   const url = new URL(server.url);
   const started = performance.now();
