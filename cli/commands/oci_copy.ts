@@ -4,6 +4,7 @@ import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
 import { parseCount } from "../jobs.ts";
+import { UsageError } from "../errors.ts";
 import { openImageArgument, parseImageArgument } from "../oci_names.ts";
 import { openRepository } from "../open_repository.ts";
 
@@ -19,7 +20,7 @@ export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("copy")
     .description(DESCRIPTION)
     .argument("<IMAGE>", "Image to copy (tag name or @digest)", parsed(parseImageArgument))
-    .requiredOption("--from <FROM>", "Path to the source composefs repository")
+    .option("--from <FROM>", "Path to the source composefs repository (required)")
     .option("--name <NAME>", "Tag to assign to the image in the destination repository")
     .option("--zerocopy", "Share blocks or files instead of copying them")
     .addOption(
@@ -28,6 +29,12 @@ export function command(context: Context): CommandUnknownOpts {
     )
     .option("--json", "Output the result as JSON")
     .action(async (reference, options) => {
+      // Not declared as required: the parser would then tell of it before options it does not know.
+      if (options.from === undefined) {
+        throw new UsageError("the following required arguments were not provided:", {
+          details: ["--from <FROM>"],
+        });
+      }
       using repository = openRepository(context);
       using from = Repository.open(options.from, {
         notice: (text) => context.warn(text),
