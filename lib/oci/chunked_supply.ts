@@ -137,7 +137,10 @@ class PartialSupply {
     const reason = chain(error);
     if (this.#options.mode === "require") throw required(reason, error);
     this.#warn(layer, reason);
-    return await this.#whole(layer, { context, reason });
+    // What was there may be damaged: it is compared with what comes, and replaced.
+    const mismatch = error.code === "CFS_DIGEST_MISMATCH";
+    const objects = mismatch ? { ...context.objects, thorough: true } : context.objects;
+    return await this.#whole(layer, { context: { ...context, objects }, reason });
   }
 
   #keep(layer: WantedLayer, supplied: SuppliedLayer, opened: OpenedChunked): void {

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { preadFull } from "../../ffi/mod.ts";
-import { ComposefsError, type HashName, type ProgressEvent } from "../../lib/base/mod.ts";
+import {
+  ComposefsError,
+  type HashName,
+  nodeHash,
+  type ObjectId,
+  objectPath,
+  type ProgressEvent,
+} from "../../lib/base/mod.ts";
+import { ContentIndexBuilder } from "../../lib/chunked/mod.ts";
 import type { Blob } from "../../lib/oci/blob.ts";
 import type { Descriptor } from "../../lib/oci/documents.ts";
 import type { ByteRange, ImageSource, RangeSink } from "../../lib/oci/source.ts";
@@ -10,7 +18,15 @@ import { wholeBlobs } from "../../lib/oci/layer_supply.ts";
 import { openSource } from "../../lib/oci/open_source.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { pullImage } from "../../lib/oci/pull.ts";
-import { type Expected, expected, FIXTURES, NEW, OLD, sha256 } from "../chunked/_chunked.ts";
+import {
+  type Expected,
+  expected,
+  FIXTURES,
+  NEW,
+  OLD,
+  openFixture,
+  sha256,
+} from "../chunked/_chunked.ts";
 import { loadNative } from "../helpers/native.ts";
 import { unpack } from "../helpers/tar.ts";
 import { TempDir } from "../helpers/temp.ts";
@@ -35,7 +51,13 @@ interface Pulled {
 async function pull(
   repository: Repository,
   reference: string,
-  options: { mode?: PartialMode; tag?: string; jobs?: number; source?: ImageSource } = {},
+  options: {
+    mode?: PartialMode;
+    tag?: string;
+    jobs?: number;
+    source?: ImageSource;
+    signal?: AbortSignal;
+  } = {},
 ): Promise<Pulled> {
   const reports: LayerReport[] = [];
   const warnings: string[] = [];
@@ -58,6 +80,7 @@ async function pull(
     progress,
     jobs: options.jobs ?? 2,
     remote: source.remote,
+    signal: options.signal,
   });
   return { reports, warnings };
 }
@@ -304,4 +327,88 @@ Deno.test("Zeros that a faulty encoder dropped are named, and put back on demand
       assert.equal(sha256(content), facts.diffIdInConfig);
     });
   }
+});
+
+Deno.test("What is there and damaged is found, told, and replaced", async () => {
+  using dir = new TempDir();
+  const [v1, v2] = [await layout("update-v1-new", dir), await layout("update-v2-new", dir)];
+  using repository = newRepository(dir.join("r"), { hash });
+  await pull(repository, v1);
+  const facts = expected("update-v2-new");
+  const shared = facts.contentObjects!.map((id) => id.replace("/", "") as ObjectId)
+    .filter((id) => repository.objects.size(id) !== undefined);
+  assert.ok(shared.length > 10);
+  const victim = shared.find((id) => repository.objects.size(id)! < 1000)!;
+  const path = `${repository.path}/objects/${objectPath(victim)}`;
+  const bytes = Deno.readFileSync(path);
+  bytes[1]! ^= 1;
+  Deno.writeFileSync(path, bytes);
+  assert.equal((await repository.fsck()).ok, false);
+  await using source = new Remote(await openSource(v2, { repository }));
+  const { reports: [report], warnings } = await pull(repository, v2, { source, mode: "auto" });
+  assert.equal(report!.partial.used, false);
+  assert.ok(warnings.some((text) => text.includes(`Object ${victim} is corrupt`)), warnings[0]);
+  assertLayer(repository, facts);
+  assert.equal((await repository.fsck()).ok, true);
+});
+
+Deno.test("An index that lies costs a warning and the whole blob", async () => {
+  using dir = new TempDir();
+  const [v1, v2] = [await layout("update-v1-new", dir), await layout("update-v2-new", dir)];
+  using repository = newRepository(dir.join("r"), { hash });
+  await pull(repository, v1);
+  const { toc } = openFixture("update-v2-new");
+  const sizes = new Map<number, ObjectId>();
+  for (const id of repository.objects.list()) sizes.set(repository.objects.size(id)!, id);
+  const builder = new ContentIndexBuilder(64);
+  let lies = 0;
+  for (let content = 0; content < toc.sizes.length; content++) {
+    const digest = toc.digests.slice(content * 32, content * 32 + 32);
+    const object = sizes.get(300_000);
+    assert.ok(object);
+    // Every chunk of a file of several is said to be at the start of some object.
+    for (let i = toc.firstChunk[content]!; i < toc.firstChunk[content + 1]!; i++) {
+      const size = toc.chunkSizes[i]!;
+      const chunk = toc.chunkDigests.slice(i * 32, i * 32 + 32);
+      if (size > 64) lies++;
+      builder.chunk(chunk, { object, offset: 0, size });
+    }
+    builder.small(digest, new Uint8Array(Math.min(64, toc.sizes[content]!)));
+  }
+  assert.ok(lies > 10);
+  const path = `${repository.path}/cfs-index`;
+  for (const { name } of Deno.readDirSync(path)) Deno.removeSync(`${path}/${name}`);
+  Deno.writeFileSync(`${path}/l-${"0".repeat(64)}.v1`, builder.finish(nodeHash));
+  await using source = new Remote(await openSource(v2, { repository }));
+  const { reports: [report], warnings } = await pull(repository, v2, { source, mode: "auto" });
+  assert.equal(report!.partial.used, false);
+  assert.equal(warnings.length, 1);
+  assertLayer(repository, expected("update-v2-new"));
+  assert.equal((await repository.fsck()).ok, true);
+});
+
+Deno.test("Pulls in parts can be given up at any time", async () => {
+  using dir = new TempDir();
+  const [v1, v2] = [await layout("update-v1-new", dir), await layout("update-v2-new", dir)];
+  using repository = newRepository(dir.join("r"), { hash });
+  await pull(repository, v1);
+  const before = names(repository);
+  const files = openFiles();
+  const stop = new AbortController();
+  const opened = await openSource(v2, { repository });
+  await using source = new Remote(opened);
+  // The second time, after the tables: the ranges never come.
+  const give = source.ranges.bind(source);
+  source.ranges = async (descriptor, ranges, options) => {
+    if (source.given === 0) return await give(descriptor, ranges, options);
+    setTimeout(() => stop.abort(), 50);
+    return await new Promise((_, reject) =>
+      stop.signal.addEventListener("abort", () => reject(stop.signal.reason))
+    );
+  };
+  const started = performance.now();
+  await assert.rejects(pull(repository, v2, { source, tag: "t2", signal: stop.signal }));
+  assert.ok(performance.now() - started < 5000);
+  assert.deepEqual(names(repository), before);
+  assert.deepEqual(openFiles(), files);
 });
