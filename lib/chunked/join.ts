@@ -54,7 +54,8 @@ export function lossyText(bytes: Uint8Array): string {
   return out + utf8.decode(bytes.subarray(good));
 }
 
-function tocName(toc: Toc, entry: number): string {
+/** Name of an entry that is no chunk, by its number; as lossy as the table has it. */
+export function tocName(toc: Toc, entry: number): string {
   const start = toc.names[3 * entry]!;
   const end = toc.names[3 * entry + 1]!;
   const escaped = toc.names[3 * entry + 2] === 1;

@@ -31,7 +31,7 @@ export {
   SMALL_MAX,
 } from "./content_index.ts";
 export { type Footer, FOOTER_SIZE, formatFooter, parseFooter, skippableFrame } from "./footer.ts";
-export { joinTarSplit, lossyText } from "./join.ts";
+export { joinTarSplit, lossyText, tocName } from "./join.ts";
 export type { JsonString } from "./json.ts";
 export { ANNOTATION, DIGEST_SIZE, LIMITS, SKIPPABLE_HEADER } from "./layout.ts";
 export { type FetchPlan, type KnownContent, type KnownContents, PIECE, planFetch } from "./plan.ts";

@@ -18,6 +18,7 @@ import {
   ContentIndex,
   ContentIndexBuilder,
   DIGEST_SIZE,
+  type IndexedContent,
   type KnownContent,
   type KnownContents,
   SMALL_MAX,
@@ -37,6 +38,7 @@ import {
 } from "../../ffi/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
+import { chunkedPaths, chunkKey, CUT_MIN, cutObjects, plainPath } from "./chunk_search.ts";
 import { readLayerEntries } from "../tar/mod.ts";
 
 /** Directory of the indexes in the repository; what is in it can be lost at any time. */
@@ -66,6 +68,8 @@ interface Unindexed {
   readonly bySize: Map<number, Set<ObjectId>>;
   /** Small contents by sha256. */
   readonly small: Map<ByteString, Uint8Array>;
+  /** Large objects by the plain path of a file that is one. */
+  readonly large: Map<ByteString, ObjectId>;
 }
 
 /** The contents of a repository. */
@@ -74,6 +78,8 @@ export class ContentCache implements KnownContents {
   readonly #indexes: ContentIndex[] = [];
   readonly #indexed = new Set<string>();
   readonly #found = new Map<ByteString, ObjectId>();
+  readonly #foundChunks = new Map<ByteString, IndexedContent>();
+  readonly #cut = new Set<ObjectId>();
   #unindexed: Unindexed | undefined;
 
   /** Opens the indexes that are there; damaged ones are passed over. */
@@ -131,6 +137,8 @@ export class ContentCache implements KnownContents {
       const part = index.chunk(digest, size);
       if (part !== undefined && this.#has(part.object, part.offset + size, false)) return part;
     }
+    const cut = this.#foundChunks.get(chunkKey(digest, size));
+    if (cut !== undefined && this.#has(cut.object, cut.offset + size, false)) return cut;
     return this.file(digest, size);
   }
 
@@ -162,8 +170,34 @@ export class ContentCache implements KnownContents {
       bytes += size;
     }
     if (wanted.size === 0) return;
-    const { bySize } = this.#unindexed ??= await this.#collect(options.signal);
-    let budget = HASH_FREELY + HASH_FACTOR * bytes;
+    this.#unindexed ??= await this.#collect(options.signal);
+    const budget = HASH_FREELY + HASH_FACTOR * bytes;
+    await this.#searchFiles({ sizes, wanted, budget, signal: options.signal });
+    const missing = (content: number) =>
+      wanted.has(
+        toByteString(toc.digests.subarray(content * DIGEST_SIZE, (content + 1) * DIGEST_SIZE)),
+      );
+    const objects = new Set<ObjectId>();
+    for (const path of chunkedPaths(toc, missing)) {
+      const object = this.#unindexed.large.get(path);
+      if (object === undefined || this.#cut.has(object)) continue;
+      objects.add(object);
+      this.#cut.add(object);
+    }
+    await cutObjects(this.#repository, objects, {
+      found: this.#foundChunks,
+      budget,
+      signal: options.signal,
+    });
+  }
+
+  /** Hashes objects of the wanted sizes; what is found is wanted no more. */
+  async #searchFiles(
+    options: { sizes: Set<number>; wanted: Set<ByteString>; budget: number; signal: AbortSignal },
+  ): Promise<void> {
+    const { sizes, wanted } = options;
+    const { bySize } = this.#unindexed!;
+    let { budget } = options;
     let turn = 0;
     for (const size of sizes) {
       const objects = bySize.get(size) ?? [];
@@ -199,15 +233,19 @@ export class ContentCache implements KnownContents {
   async #collect(signal: AbortSignal): Promise<Unindexed> {
     const bySize = new Map<number, Set<ObjectId>>();
     const small = new Map<ByteString, Uint8Array>();
+    const large = new Map<ByteString, ObjectId>();
     let count = 0;
     for (const name of this.#layersWithoutIndex()) {
       await letMessagesIn();
       signal.throwIfAborted();
       try {
         const stream = this.#repository.openStream(name, { contentType: CONTENT_TYPE.ociLayer });
-        for (const { item } of readLayerEntries(stream)) {
-          if (++count > MOST_OBJECTS) return { bySize, small };
+        for (const { path, item } of readLayerEntries(stream)) {
+          if (++count > MOST_OBJECTS) return { bySize, small, large };
           if (item.type === "external") {
+            const plain = item.size < CUT_MIN ? "" : plainPath(path);
+            // The newest layer comes first.
+            if (plain !== "" && !large.has(plain)) large.set(plain, item.digest as ObjectId);
             const objects = bySize.get(item.size);
             if (objects === undefined) bySize.set(item.size, new Set([item.digest as ObjectId]));
             else objects.add(item.digest as ObjectId);
@@ -220,7 +258,7 @@ export class ContentCache implements KnownContents {
         if (!(error instanceof ComposefsError)) throw error;
       }
     }
-    return { bySize, small };
+    return { bySize, small, large };
   }
 
   #layersWithoutIndex(): string[] {
