@@ -31,6 +31,8 @@ export interface DeltaRequest {
   readonly wanted: readonly WantedLayer[];
   /** Those that are not there. */
   readonly missing: readonly WantedLayer[];
+  /** Whether nothing is done without one. @default false */
+  readonly required?: boolean | undefined;
   /** Told what is wrong with deltas that cannot be used. */
   readonly progress?: ProgressSink | undefined;
 }
@@ -54,13 +56,15 @@ export async function findDelta(
   // Without any image there is none that a delta could start from, and nobody needs to be asked.
   if (!repository.listStreams().some((name) => name.startsWith("oci-config-"))) return undefined;
   const { digest } = selected.descriptor;
-  const warn = (text: string) => request.progress?.({ type: "warning", text });
+  // Many registries know no referrers, and say so in many ways: only who insists has to know.
+  const type = request.required ? "warning" : "message";
+  const tell = (text: string) => request.progress?.({ type, text });
   let referrers: Descriptor[];
   try {
     referrers = await source.referrers(digest);
   } catch (error) {
     if (!(error instanceof ComposefsError)) throw error;
-    warn(`Looking for deltas of ${digest} failed: ${error.message}`);
+    tell(`Looking for deltas of ${digest} failed: ${error.message}`);
     return undefined;
   }
   let best: FoundDelta | undefined;
@@ -76,7 +80,7 @@ export async function findDelta(
       size = found.size;
     } catch (error) {
       if (!(error instanceof ComposefsError)) throw error;
-      warn(`Delta ${descriptor.digest} cannot be used: ${error.message}`);
+      tell(`Delta ${descriptor.digest} cannot be used: ${error.message}`);
     }
   }
   return best;

@@ -5,7 +5,7 @@ import type { PublicKey } from "../signature/mod.ts";
 import { type DeltaArtifact, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
 import { findDelta } from "./delta_find.ts";
 import { DeltaBase } from "./delta_source.ts";
-import { deltaBlobs, deltaLayers } from "./delta_supply.ts";
+import { deltaBlobs, deltaLayers, orFail } from "./delta_supply.ts";
 import { type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
 import type { LayerSupply, WantedLayer } from "./layer_supply.ts";
 import type { ImageSource, SelectedManifest } from "./source.ts";
@@ -72,7 +72,7 @@ export async function openDelta(
   } catch (error) {
     if (whole === undefined || !(error instanceof NotFoundError)) throw error;
     progress?.({ type: "warning", text: `${error.message}; taking the whole layers` });
-    return { documents, supply: whole, keep };
+    return { documents, supply: orFail(whole, error), keep };
   }
   const supply = deltaLayers(repository, wanted, {
     delta,
@@ -140,9 +140,11 @@ export async function discoverDelta(
   const { missing } = missingLayers(repository, wanted);
   if (missing.length === 0) return undefined;
   const { selected } = documents;
-  const found = await findDelta(repository, source, { selected, wanted, missing, progress });
+  const required = mode === "require";
+  const request = { selected, wanted, missing, required, progress };
+  const found = await findDelta(repository, source, request);
   if (found === undefined) {
-    if (mode === "auto") return undefined;
+    if (!required) return undefined;
     const { digest } = selected.descriptor;
     throw new NotFoundError("delta", digest.toString(), {
       message: `No delta found that makes ${digest} from an image of the repository`,
@@ -155,7 +157,7 @@ export async function discoverDelta(
     source,
     base,
     others: whole,
-    fallback: mode === "auto" ? whole : undefined,
+    fallback: required ? undefined : whole,
     layerLimit,
     progress,
   });

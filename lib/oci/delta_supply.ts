@@ -1,5 +1,6 @@
 /** Layers from a delta (spec: oci 7.3, 7.4). */
 import {
+  ComposefsError,
   DigestMismatchError,
   FormatError,
   NotFoundError,
@@ -155,7 +156,7 @@ class DeltaSupply {
         type: "warning",
         text: `${error.message} failed (${reason(cause)}); taking the whole layer`,
       });
-      return await fallback(layer, context);
+      return await orFail(fallback, error)(layer, context);
     }
   }
 
@@ -203,6 +204,18 @@ class DeltaSupply {
     }
     return imported;
   }
+}
+
+/** A second way to come by layers; where they are not to be had, it is the first one that failed. */
+export function orFail(supply: LayerSupply, failure: unknown): LayerSupply {
+  return async (layer, context) => {
+    try {
+      return await supply(layer, context);
+    } catch (error) {
+      context.signal.throwIfAborted();
+      throw error instanceof ComposefsError && error.code === "CFS_NOT_FOUND" ? failure : error;
+    }
+  };
 }
 
 /** Whether an error could come from a wrong idea of the old image's files. */

@@ -46,8 +46,8 @@ class Uploader {
   readonly #base: string;
   readonly #maker: LayoutMaker;
 
-  constructor(host: string, maker: LayoutMaker) {
-    this.#base = `http://${host}/v2/x`;
+  constructor(host: string, maker: LayoutMaker, name = "x") {
+    this.#base = `http://${host}/v2/${name}`;
     this.#maker = maker;
   }
 
@@ -282,6 +282,36 @@ testWith({
       });
     }
     expected[Symbol.dispose]();
+  },
+});
+
+testWith({
+  name: "a registry that has a delta and not its layers tells why the delta is of no use",
+  needs: NEEDS,
+  async fn(t) {
+    using dir = new TempDir();
+    await using registry = await TestRegistry.start();
+    const images = new Images(dir.join("layout"));
+    await new Uploader(registry.host, images.maker).manifest(images.old, "old");
+    const alone = new Uploader(registry.host, images.maker, "alone");
+    const broken = images.delta([...images.patches.slice(0, -1), tarDiff(operations("usr/o0", 9))]);
+    await alone.manifest(images.delta(), "good");
+    await alone.manifest(broken, "broken");
+    const cases: [string, boolean, RegExp][] = [
+      ["good", false, /: The delta is based on an image with config sha256:\w+, but it is not /],
+      ["broken", true, /: Reconstructing layer sha256:\w+: unexpected EOF in tar stream$/],
+    ];
+    for (const [tag, base, fault] of cases) {
+      await t.step(tag, async () => {
+        using repository = newRepository(dir.join(tag));
+        if (base) await pull(repository, `docker://${registry.host}/x:old`, { name: "old" });
+        const reference = `docker://${registry.host}/alone:${tag}`;
+        await assert.rejects(pull(repository, reference, { name: "new" }), (error) => {
+          assert.match(chain(error), fault);
+          return true;
+        });
+      });
+    }
   },
 });
 
