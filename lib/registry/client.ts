@@ -70,7 +70,8 @@ export class RegistryClient implements Disposable {
     for (const [index, place] of places.entries()) {
       const last = index === places.length - 1;
       try {
-        const repository = await this.#open(reference, place);
+        const rest = places.slice(index + 1);
+        const repository = await this.#open(reference, place, rest);
         if (places.length > 1) await repository.manifest(wanted(place.reference), options);
         return repository;
       } catch (error) {
@@ -102,7 +103,11 @@ export class RegistryClient implements Disposable {
     return found.places;
   }
 
-  async #open(reference: DockerReference, place: Place): Promise<RemoteRepository> {
+  async #open(
+    reference: DockerReference,
+    place: Place,
+    rest: readonly Place[] = [],
+  ): Promise<RemoteRepository> {
     const { tlsVerify } = this.#options;
     const insecure = tlsVerify === undefined ? place.insecure : !tlsVerify;
     const physical = place.reference;
@@ -114,7 +119,12 @@ export class RegistryClient implements Disposable {
     });
     auth.learn(host.headers);
     const stranger = () => this.#stranger ??= new HttpClient(this.#http());
-    return new RemoteRepository({ reference, physical, host, auth, stranger });
+    const [following, ...others] = rest;
+    let opened: Promise<RemoteRepository> | undefined;
+    const next = following === undefined
+      ? undefined
+      : () => opened ??= this.#open(reference, following, others);
+    return new RemoteRepository({ reference, physical, host, auth, stranger, next });
   }
 
   #http(): HttpClientOptions {

@@ -50,6 +50,8 @@ export interface RepositoryPlace {
   readonly auth: RegistryAuth;
   /** A client without secrets, for layers that are elsewhere. */
   readonly stranger: () => HttpClient;
+  /** Where to go on when this is a mirror that lacks something. */
+  readonly next?: (() => Promise<RemoteRepository>) | undefined;
 }
 
 /** A repository of a registry. */
@@ -116,15 +118,28 @@ export class RemoteRepository {
     const name = wanted.toString();
     const known = this.#manifests.get(name);
     if (known !== undefined) return known;
-    const answer = await this.#place.host.request(this.path(`manifests/${name}`), {
-      headers: { accept: ACCEPT },
-      maxSize: MAX_MANIFEST,
-      access: this.access(name, options),
-    });
-    const manifest = checkManifest(answer, typeof wanted === "string" ? undefined : wanted);
+    const manifest = await this.#manifest(wanted, options);
     this.#manifests.set(name, manifest);
     this.#manifests.set(manifest.digest.toString(), manifest);
     return manifest;
+  }
+
+  async #manifest(wanted: Digest | string, options: FetchOptions): Promise<RemoteManifest> {
+    const name = wanted.toString();
+    const { host, next } = this.#place;
+    try {
+      const answer = await host.request(this.path(`manifests/${name}`), {
+        headers: { accept: ACCEPT },
+        maxSize: MAX_MANIFEST,
+        access: this.access(name, options),
+      });
+      return checkManifest(answer, typeof wanted === "string" ? undefined : wanted);
+    } catch (error) {
+      // The same digest is the same manifest everywhere; the same tag need not be.
+      const elsewhere = typeof wanted === "string" ? undefined : next;
+      if (elsewhere === undefined || !(error instanceof RegistryError)) throw error;
+      return await (await elsewhere()).manifest(wanted, options);
+    }
   }
 
   /** What the registry says of a manifest; `undefined` when it does not have it. */
@@ -151,8 +166,8 @@ export class RemoteRepository {
   }
 
   /**
-   * Fetches a blob, or its rest. Interruptions are survived; the size is checked, the content is
-   * not: that is for whoever has all of it.
+   * Fetches a blob, or its rest. Interruptions are survived, and what a mirror does not give comes
+   * from the next place; the size is checked, the content is not: that is for whoever has all of it.
    *
    * @param sink gets each byte once and in order
    * @param options.start bytes that are there already
@@ -173,6 +188,10 @@ export class RemoteRepository {
     try {
       await this.#place.host.run(this.path(`blobs/${digest}`), download, access);
     } catch (error) {
+      const { next } = this.#place;
+      if (next !== undefined && error instanceof RegistryError) {
+        return await (await next()).blob(blob, sink, { ...options, start: download.received });
+      }
       const elsewhere = urls?.filter((url) => URL.canParse(url) && /^https?:/i.test(url)) ?? [];
       const missing = error instanceof RegistryError && error.status === 404;
       if (!missing || elsewhere.length === 0) throw error;

@@ -5,6 +5,7 @@ import {
   RegistryClient,
   type RegistryClientOptions,
   RegistryError,
+  type RemoteRepository,
 } from "../../lib/registry/mod.ts";
 import {
   type FaultReply,
@@ -499,15 +500,24 @@ Deno.test("RemoteRepository.manifest() verifies what it can", async (t) => {
 
 Deno.test("mirrors are asked first, and their faults are told with the last one", async (t) => {
   let good = true;
-  await using mirror = registry(() => good ? { body: image.manifest.bytes } : { status: 500 });
+  const another = makeImage([7]);
+  await using mirror = registry((request) => {
+    if (!good) return { status: 500 };
+    if (request.path.endsWith("/t")) return { body: another.manifest.bytes };
+    const cut = { ...plainReply(request, BLOB.bytes), cut: 500_000 };
+    return request.path.includes("/blobs/") && request.seen === 0 ? cut : { status: 404 };
+  });
   let here = true;
-  await using main = registry(() => here ? { body: image.manifest.bytes } : { status: 404 });
+  await using main = registry((request) => {
+    if (request.path.includes("/blobs/")) return plainReply(request, BLOB.bytes);
+    return here ? { body: image.manifest.bytes } : { status: 404 };
+  });
   const conf = `[[registry]]\nprefix="quay.io"\nlocation="${main.host}/r"\ninsecure=true\n` +
     `[[registry.mirror]]\nlocation="${mirror.host}/m"\ninsecure=true\n`;
   const path = await Deno.makeTempFile();
   await Deno.writeTextFile(path, conf);
   const variable = (name: string) => name === "CONTAINERS_REGISTRIES_CONF" ? path : undefined;
-  const work = async () => {
+  const work = async (more = async (_: RemoteRepository) => {}) => {
     using client = new RegistryClient({
       credentials: "none",
       surroundings: { variable, uid: 0, root: "/nonexistent" },
@@ -515,6 +525,7 @@ Deno.test("mirrors are asked first, and their faults are told with the last one"
     });
     const repository = await client.repository(parseDockerReference("quay.io/a:t"));
     await repository.manifest("t");
+    await more(repository);
     return repository;
   };
   try {
@@ -524,6 +535,19 @@ Deno.test("mirrors are asked first, and their faults are told with the last one"
       assert.equal(repository.reference.name, "quay.io/a");
       assert.equal(main.requests.length, 0);
       assert.equal(mirror.requests.length, 2, "the manifest is fetched once");
+    });
+    await t.step("a mirror that lacks things", async () => {
+      await work(async (repository) => {
+        const sink = new Collector();
+        await repository.blob(BLOB, sink);
+        assert.ok(blobOf(sink.bytes).digest.equals(BLOB.digest));
+        const [asked] = main.requests.filter(({ path }) => path.includes("/blobs/"));
+        assert.match(asked!.headers.get("range") ?? "", /^bytes=[1-9]\d*-$/);
+        const { bytes } = await repository.manifest(image.manifest.digest);
+        assert.deepEqual(bytes, image.manifest.bytes);
+        // The same tag may be something else there.
+        await assert.rejects(repository.manifest("other"), { code: "CFS_NOT_FOUND" });
+      });
     });
     good = false;
     await t.step("a bad mirror", async () => {
