@@ -16,7 +16,7 @@ export const LAYOUT_FILE = '{"imageLayoutVersion":"1.0.0"}';
 /** The entries of an `index.json`. */
 export class IndexEntries {
   readonly #document: Record<string, unknown>;
-  readonly #entries: Entry[];
+  #entries: Entry[];
 
   /**
    * Starts with what is there.
@@ -45,13 +45,10 @@ export class IndexEntries {
     if (tag === undefined) {
       if (this.#entries.some((entry) => entry.digest === digest)) return;
     } else {
-      const at = this.#entries.findIndex((entry) => tagOf(entry) === tag);
-      if (at >= 0) this.#entries.splice(at, 1);
       // The same image without a name would be a second entry for the same thing.
-      const unnamed = this.#entries.findIndex((entry) =>
-        entry.digest === digest && tagOf(entry) === undefined
+      this.#entries = this.#entries.filter((entry) =>
+        tagOf(entry) !== tag && !(entry.digest === digest && tagOf(entry) === undefined)
       );
-      if (unnamed >= 0) this.#entries.splice(unnamed, 1);
     }
     const { mediaType, size } = manifest.descriptor;
     const { artifactType } = manifest;

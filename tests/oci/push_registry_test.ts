@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import {
+  checkImages,
   openImageRef,
   openSource,
   pullImage,
   pushImage,
   type RegistryAccess,
+  repairImage,
 } from "../../lib/oci/mod.ts";
 import { parseCredentials } from "../../lib/registry/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
@@ -220,5 +222,29 @@ testWith({
     await using source = await openSource(destination, ACCESS);
     const found = await source.referrers!(image.manifestDigest);
     assert.deepEqual(found.map(({ digest }) => digest.toString()), [artifact.digest]);
+  },
+});
+
+testWith({
+  name: "repairImage() fetches the damaged layer from the registry that the tag names",
+  needs,
+  async fn() {
+    await using registry = await TestRegistry.start();
+    using dir = new TempDir();
+    using from = await stored(dir);
+    const reference = `docker://${registry.host}/whole:v1`;
+    await pushImage(from, "t", { destination: reference, access: ACCESS });
+    using repository = newRepository(dir.join("other"));
+    await pullImage(repository, reference, { platform: AMD64, registry: ACCESS });
+    const { layerIds } = openImageRef(repository, reference);
+    const [id] = repository.openStream(`oci-layer-${layerIds[0]}`).objectRefs;
+    const path = `${repository.path}/objects/${id!.slice(0, 2)}/${id!.slice(2)}`;
+    Deno.writeFileSync(path, Deno.readFileSync(path).map((byte) => byte ^ 1));
+    const options = { platform: AMD64, registry: ACCESS };
+    const result = await repairImage(repository, reference, options);
+    assert.deepEqual(result.layersImported, [String(layerIds[0])]);
+    assert.match(result.faults.join(), /\(\/usr\/big\)/);
+    const report = await checkImages(repository, { jobs: 1, deep: true });
+    assert.deepEqual([report.errors, report.repo.errors], [[], []]);
   },
 });
