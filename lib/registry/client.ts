@@ -70,9 +70,9 @@ export class RegistryClient implements Disposable {
     for (const [index, place] of places.entries()) {
       const last = index === places.length - 1;
       try {
-        const rest = places.slice(index + 1);
-        const repository = await this.#open(reference, place, rest);
+        const repository = await this.#open(reference, place);
         if (places.length > 1) await repository.manifest(wanted(place.reference), options);
+        this.#chain(repository, places.slice(index + 1));
         return repository;
       } catch (error) {
         if (options.signal?.aborted || this.#options.signal?.aborted) throw error;
@@ -103,11 +103,7 @@ export class RegistryClient implements Disposable {
     return found.places;
   }
 
-  async #open(
-    reference: DockerReference,
-    place: Place,
-    rest: readonly Place[] = [],
-  ): Promise<RemoteRepository> {
+  async #open(reference: DockerReference, place: Place): Promise<RemoteRepository> {
     const { tlsVerify } = this.#options;
     const insecure = tlsVerify === undefined ? place.insecure : !tlsVerify;
     const physical = place.reference;
@@ -119,12 +115,20 @@ export class RegistryClient implements Disposable {
     });
     auth.learn(host.headers);
     const stranger = () => this.#stranger ??= new HttpClient(this.#http());
-    const [following, ...others] = rest;
+    return new RemoteRepository({ reference, physical, host, auth, stranger });
+  }
+
+  /** Tells a repository where to go on for what it lacks. */
+  #chain(repository: RemoteRepository, places: readonly Place[]): void {
+    const [place, ...rest] = places;
+    if (place === undefined) return;
     let opened: Promise<RemoteRepository> | undefined;
-    const next = following === undefined
-      ? undefined
-      : () => opened ??= this.#open(reference, following, others);
-    return new RemoteRepository({ reference, physical, host, auth, stranger, next });
+    const open = async () => {
+      const next = await this.#open(repository.reference, place);
+      this.#chain(next, rest);
+      return next;
+    };
+    repository.place.next = () => opened ??= open();
   }
 
   #http(): HttpClientOptions {

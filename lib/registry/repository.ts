@@ -50,8 +50,8 @@ export interface RepositoryPlace {
   readonly auth: RegistryAuth;
   /** A client without secrets, for layers that are elsewhere. */
   readonly stranger: () => HttpClient;
-  /** Where to go on when this is a mirror that lacks something. */
-  readonly next?: (() => Promise<RemoteRepository>) | undefined;
+  /** Where to go on when this is a mirror that lacks something; set once it was chosen. */
+  next?: (() => Promise<RemoteRepository>) | undefined;
 }
 
 /** A repository of a registry. */
