@@ -1,4 +1,3 @@
-import { InvalidNameError } from "../../lib/base/mod.ts";
 import {
   createDelta,
   type DeltaCreateResult,
@@ -11,15 +10,17 @@ import { Argument, type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
 import { UsageError } from "../errors.ts";
+import { parseCount } from "../jobs.ts";
 import { openRepository } from "../open_repository.ts";
+import { registryAccess, withRegistryOptions } from "../registry_options.ts";
 import { formatSize } from "../size.ts";
 
 const DESCRIPTION = `Make deltas between images, and look into them
 
 create OLD NEW OUT writes what NEW has and OLD has not, as operations on OLD's files; oci pull
 applies it where OLD is. OLD and NEW are image references such as oci:PATH[:TAG], or tags or digests
-of the repository; OUT is oci:PATH[:TAG] or oci-archive:PATH[:TAG]. What is made depends on the
-images only, and is applied once before it is published.
+of the repository; OUT is oci:PATH[:TAG], oci-archive:PATH[:TAG] or docker://HOST/NAME[:TAG]. What is
+made depends on the images only, and is applied once before it is published.
 
 info DELTA tells what a delta starts from and makes, and counts its operations.`;
 
@@ -28,11 +29,6 @@ const ARTIFACT_TYPES = {
   containers: "application/vnd.io.github.containers.oci-delta.v1",
   redhat: "application/vnd.redhat.oci-delta.v1",
 } as const;
-
-function parseJobs(text: string): number {
-  if (/^[1-9][0-9]{0,2}$/.test(text)) return Number(text);
-  throw new InvalidNameError("expected a number from 1 to 999");
-}
 
 function showCreated({ stdout }: Context, result: DeltaCreateResult): void {
   stdout.line(`delta    ${result.manifestDigest}`);
@@ -116,33 +112,36 @@ function infoJson(info: DeltaInfo): unknown {
 
 /** Declares `oci delta`. */
 export function command(context: Context): CommandUnknownOpts {
-  const declared = newCommand("delta")
-    .description(DESCRIPTION)
-    .addArgument(new Argument("<ACTION>", "what to do").choices(["create", "info"] as const))
-    .argument("<REFERENCE...>", "create: OLD, NEW and OUT; info: DELTA")
-    .addOption(
-      new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
-        .argParser(parsed(parsePlatform)),
-    )
-    .addOption(
-      new Option("--target-compat <APPLIER>", "Programs that must be able to apply it")
-        .choices(COMPAT).default("any" as const),
-    )
-    .addOption(
-      new Option("--artifact-type <TYPE>", "Type of the artifact")
-        .choices(["containers", "redhat"] as const).default("containers" as const),
-    )
-    .addOption(
-      new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
-        .argParser(parsed(parseJobs)),
-    )
-    .option("--json", "Output the result as JSON")
+  const declared = withRegistryOptions(
+    newCommand("delta")
+      .description(DESCRIPTION)
+      .addArgument(new Argument("<ACTION>", "what to do").choices(["create", "info"] as const))
+      .argument("<REFERENCE...>", "create: OLD, NEW and OUT; info: DELTA")
+      .addOption(
+        new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
+          .argParser(parsed(parsePlatform)),
+      )
+      .addOption(
+        new Option("--target-compat <APPLIER>", "Programs that must be able to apply it")
+          .choices(COMPAT).default("any" as const),
+      )
+      .addOption(
+        new Option("--artifact-type <TYPE>", "Type of the artifact")
+          .choices(["containers", "redhat"] as const).default("containers" as const),
+      )
+      .addOption(
+        new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
+          .argParser(parsed(parseCount)),
+      )
+      .option("--json", "Output the result as JSON"),
+  )
     .action(async (action, references, options) => {
       const [first, fresh, destination] = references;
+      const access = await registryAccess(context, options);
       const platform = options.platform === undefined ? {} : { platform: options.platform };
       if (action === "info") {
         if (references.length !== 1) throw new UsageError("info needs one reference: DELTA");
-        const info = await readDeltaInfo(first!, platform);
+        const info = await readDeltaInfo(first!, { ...access, ...platform });
         if (options.json) context.stdout.json(infoJson(info));
         else showInfo(context, info);
         return;
@@ -156,6 +155,7 @@ export function command(context: Context): CommandUnknownOpts {
         openRepository: () => repository ??= opened.use(openRepository(context)),
         compat: options.targetCompat,
         artifactType: ARTIFACT_TYPES[options.artifactType],
+        access,
         ...platform,
         ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
         progress: progress.sink,

@@ -30,11 +30,11 @@ import type { ScannedLayer, ScanTask, Stretch } from "./delta_scan.ts";
 import { type ImageDestination, openScratch } from "./destination.ts";
 import type { Descriptor, Platform } from "./documents.ts";
 import { openDestination } from "./open_destination.ts";
-import type { SourceOptions } from "./open_source.ts";
+import type { RegistryAccess } from "./open_source.ts";
 
 /** How a delta is made. */
 export interface DeltaCreateOptions {
-  /** Where it goes: `oci:PATH[:TAG]` or `oci-archive:PATH[:TAG]`, or what else can be pushed to. */
+  /** Where it goes: `oci:PATH[:TAG]`, `oci-archive:PATH[:TAG]`, `dir:PATH` or `docker://NAME`. */
   destination: string;
   /** Opens the repository; called for images without a transport. */
   openRepository?: () => Repository;
@@ -46,8 +46,8 @@ export interface DeltaCreateOptions {
   artifactType?: string;
   /** Workers. @default navigator.hardwareConcurrency */
   jobs?: number;
-  /** How sources are opened. */
-  source?: SourceOptions;
+  /** How registries are talked to. */
+  access?: RegistryAccess;
   /** Gives up when aborted. */
   signal?: AbortSignal;
   /** Told how far it is, per layer. */
@@ -68,10 +68,13 @@ export async function createDelta(
   options: DeltaCreateOptions,
 ): Promise<DeltaCreateResult> {
   try {
-    await using destination = await openDestination(options.destination, options);
+    const { access, signal } = options;
+    await using destination = await openDestination(options.destination, {
+      ...access,
+      ...(signal === undefined ? {} : { signal }),
+    });
     await using work = new AsyncDisposableStack();
     const stop = new AbortController();
-    const { signal } = options;
     const pool = new Pool(new URL("./delta_create_worker.ts", import.meta.url), {
       size: Math.max(1, options.jobs ?? navigator.hardwareConcurrency),
       signal: signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]),
@@ -79,7 +82,7 @@ export async function createDelta(
     const open = async (reference: string) =>
       work.use(
         await openDeltaImage(reference, {
-          ...options.source,
+          ...access,
           signal,
           openRepository: options.openRepository,
           platform: options.platform,

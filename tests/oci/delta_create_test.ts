@@ -6,12 +6,19 @@ import {
   NotFoundError,
   UnsupportedError,
 } from "../../lib/base/mod.ts";
-import { createDelta, type DeltaCreateOptions, type DeltaCreateResult } from "../../lib/oci/mod.ts";
+import {
+  createDelta,
+  type DeltaCreateOptions,
+  type DeltaCreateResult,
+  pushImage,
+  readDeltaInfo,
+} from "../../lib/oci/mod.ts";
 import { applied, expectedDeltas, newImage, oldImage, sourceTables } from "../delta/_delta.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
 import { content, END, header } from "../helpers/make_tar.ts";
 import "../helpers/libraries.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
+import { TestRegistry } from "../helpers/registry.ts";
 import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { tool } from "../helpers/tool.ts";
@@ -409,5 +416,43 @@ testWith({
         assert.ok(result.size <= result.layerSize);
       }
     });
+  },
+});
+
+testWith({
+  name: "createDelta goes from registry to registry",
+  needs: [needTool("docker-registry")],
+  async fn() {
+    using dir = new TempDir();
+    await using registry = await TestRegistry.start();
+    const access = { tlsVerify: false } as const;
+    const at = (tag: string) => `docker://${registry.host}/os:${tag}`;
+    using repository = newRepository(dir.join("repository"));
+    const layouts: string[] = [];
+    for (const name of ["main-old", "main-new"]) {
+      layouts.push(`oci:${await fixtureLayout("delta", name, dir)}`);
+      await pull(repository, layouts.at(-1)!, { name });
+      await pushImage(repository, name, { destination: at(name), access });
+    }
+    const [old, fresh] = layouts;
+    const result = await create(at("main-old"), at("main-new"), {
+      destination: at("delta"),
+      access,
+    });
+    const expected = await create(old!, fresh!, { destination: `oci:${dir.join("out")}` });
+    // The pushed images are packed in another way, but hold the same.
+    const blobs = ({ layers }: DeltaCreateResult) => layers.map((layer) => layer.blob.toString());
+    assert.deepEqual(blobs(result), blobs(expected));
+    const info = await readDeltaInfo(at("delta"), { ...access, platform: AMD64 });
+    assert.ok(info.digest.equals(result.manifestDigest));
+    assert.equal(info.size, result.size);
+    using other = newRepository(dir.join("other"));
+    await pull(other, old!, { name: "old" });
+    const pulled = await pull(other, at("delta"), {
+      name: "new",
+      registry: access,
+      delta: "require",
+    });
+    assert.ok(pulled.manifestDigest.equals(result.target));
   },
 });
