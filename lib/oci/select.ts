@@ -110,6 +110,14 @@ export function entriesFor(
   throw new NotFoundError("manifest", "index.json", { message });
 }
 
+/** Marks an instance whose layers are zstd, beside one of the same platform with gzip layers. */
+const ZSTD_ANNOTATION = "io.github.containers.compression.zstd";
+
+/** Of two that fit equally well, the one with zstd layers is better (spec: zstd-chunked 1). */
+function preference(descriptor: Descriptor): number {
+  return descriptor.annotations?.[ZSTD_ANNOTATION] === "true" ? 0.5 : 0;
+}
+
 /** Walks the entries, remembering what fits best. */
 class Selection {
   readonly #name: string;
@@ -159,7 +167,8 @@ class Selection {
       // Variants are of interest to who asked for one.
       const { os, architecture } = platform;
       this.seen.push(formatPlatform(this.#platform.variant ? platform : { os, architecture }));
-      const rank = platformRank(this.#platform, platform);
+      const fit = platformRank(this.#platform, platform);
+      const rank = fit === undefined ? undefined : fit - preference(descriptor);
       if (rank !== undefined && this.#better(rank)) {
         this.best = { ...await this.#read(descriptor), rank, index };
       }

@@ -28,9 +28,12 @@ import {
   sha256,
 } from "../chunked/_chunked.ts";
 import { loadNative } from "../helpers/native.ts";
+import { needTool, testWith } from "../helpers/needs.ts";
+import { runOk } from "../helpers/run.ts";
+import { tool } from "../helpers/tool.ts";
 import { unpack } from "../helpers/tar.ts";
 import { TempDir } from "../helpers/temp.ts";
-import { AMD64, chain, names, newRepository } from "./_oci.ts";
+import { AMD64, chain, LayoutMaker, listing, names, newRepository } from "./_oci.ts";
 
 loadNative();
 
@@ -411,4 +414,54 @@ Deno.test("Pulls in parts can be given up at any time", async () => {
   assert.ok(performance.now() - started < 5000);
   assert.deepEqual(names(repository), before);
   assert.deepEqual(openFiles(), files);
+});
+
+Deno.test("Of two instances for a platform the one with zstd layers is pulled", async (t) => {
+  using dir = new TempDir();
+  const annotations = { "io.github.containers.compression.zstd": "true" };
+  const empty = new Uint8Array(1024);
+  const cases: { name: string; order: ("gzip" | "zstd")[]; marked: boolean; taken: number }[] = [
+    { name: "gzip first", order: ["gzip", "zstd"], marked: true, taken: 1 },
+    { name: "zstd first", order: ["zstd", "gzip"], marked: true, taken: 0 },
+    { name: "none is marked", order: ["gzip", "zstd"], marked: false, taken: 0 },
+  ];
+  for (const { name, order, marked, taken } of cases) {
+    await t.step(name, async () => {
+      const maker = new LayoutMaker(dir.join(name));
+      const entries = order.map((packing) => ({
+        ...maker.image({ layers: [empty], packing }),
+        platform: AMD64,
+        ...(marked && packing === "zstd" ? { annotations } : {}),
+      }));
+      using repository = newRepository(dir.join(`r ${name}`));
+      const { manifestDigest } = await pullImage(repository, maker.index(entries), {
+        platform: AMD64,
+        name: "t",
+      });
+      assert.equal(manifestDigest.toString(), entries[taken]!.digest);
+    });
+  }
+});
+
+testWith({
+  name: "cfsctl takes repositories with layers in parts, and leaves their indexes alone",
+  needs: [needTool("cfsctl")],
+  async fn() {
+    using dir = new TempDir();
+    const path = dir.join("r");
+    const reference = await layout("update-v2-new", dir);
+    {
+      using repository = newRepository(path, { hash });
+      await pull(repository, await layout("update-v1-new", dir));
+      await pull(repository, reference);
+    }
+    const before = listing(`${path}/cfs-index`);
+    assert.equal(before.length, 2);
+    const cfsctl = (...args: string[]) => runOk([tool("cfsctl"), "--repo", path, ...args]);
+    assert.match((await cfsctl("fsck")).stdout, /^status: ok$/m);
+    await cfsctl("gc");
+    assert.deepEqual(listing(`${path}/cfs-index`), before);
+    // For the reference there is nothing left to do.
+    assert.match((await cfsctl("oci", "pull", `${reference}:t`, "again")).stdout, /\b0 new\b/);
+  },
 });
