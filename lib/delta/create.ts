@@ -38,7 +38,7 @@ export interface LayerPart {
   readonly start: number;
   /** Where it ends. */
   readonly end: number;
-  /** The files whose content is in it as a whole, in order. */
+  /** The files that have content in it, in order; that of the first and last may be cut. */
   readonly files: readonly NewFile[];
 }
 
@@ -55,7 +55,7 @@ export interface PartDifferOptions {
 
 const PIECE = 256 * 1024;
 /** Bytes of a new file that are compared at a time. */
-const FRESH_LIMIT = 16 * 2 ** 20;
+export const FRESH_LIMIT: number = 16 * 2 ** 20;
 /** Bytes of an old file that they are compared with. */
 const OLD_LIMIT = 32 * 2 ** 20;
 /** Bytes looked up when choosing a source, and in how many places of the file. */
@@ -124,10 +124,12 @@ export class PartDiffer {
     this.#layer = layer;
     let at = part.start;
     for (const file of part.files) {
-      this.#literal(writer, at, file.offset);
-      if (file.same) writer.copy(file.path, 0, file.size);
-      else this.#file(file, writer);
-      at = file.offset + file.size;
+      const start = Math.max(part.start, file.offset);
+      const end = Math.min(part.end, file.offset + file.size);
+      this.#literal(writer, at, start);
+      if (file.same) writer.copy(file.path, start - file.offset, end - start);
+      else this.#file(file, { start: start - file.offset, end: end - file.offset }, writer);
+      at = end;
     }
     this.#literal(writer, at, part.end);
   }
@@ -141,9 +143,13 @@ export class PartDiffer {
     }
   }
 
-  #file(file: NewFile, writer: TarDiffWriter): void {
-    for (let done = 0; done < file.size; done += FRESH_LIMIT) {
-      const length = Math.min(FRESH_LIMIT, file.size - done);
+  #file(
+    file: NewFile,
+    range: { start: number; end: number },
+    writer: TarDiffWriter,
+  ): void {
+    for (let done = range.start; done < range.end; done += FRESH_LIMIT) {
+      const length = Math.min(FRESH_LIMIT, range.end - done);
       if (this.#fresh.length < length) this.#fresh = new Uint8Array(roomFor(length));
       const fresh = this.#fresh.subarray(0, length);
       this.#layer(fresh, file.offset + done);
