@@ -1,5 +1,11 @@
 /** Pulling images into a repository (spec: oci 1.4, 2.5). */
-import { type Digest, type ObjectId, type ProgressSink, withContext } from "../base/mod.ts";
+import {
+  type Digest,
+  NotFoundError,
+  type ObjectId,
+  type ProgressSink,
+  withContext,
+} from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { Admission } from "./admission.ts";
 import type { PublicKey } from "../signature/mod.ts";
@@ -12,11 +18,19 @@ import {
   discoverDelta,
   openDelta,
 } from "./delta_pull.ts";
-import type { Platform } from "./documents.ts";
-import { importImage, type PullStats } from "./image_import.ts";
+import { parseConfig, type Platform } from "./documents.ts";
+import {
+  type ImageDocuments,
+  importImage,
+  missingLayers,
+  type PullStats,
+  wantedLayers,
+} from "./image_import.ts";
 import { wholeBlobs } from "./layer_supply.ts";
+import { isImageConfigType } from "./media_types.ts";
 import { openSource, type RegistryAccess, type SourceOptions } from "./open_source.ts";
-import { nativePlatform } from "./platform.ts";
+import { formatPlatform, nativePlatform, platformRank } from "./platform.ts";
+import { assertRoom } from "./room.ts";
 import type { ImageSource, SelectedManifest } from "./source.ts";
 import { tagRef } from "./tags.ts";
 
@@ -186,11 +200,39 @@ async function pullFrom(
 async function openImage(
   repository: Repository,
   source: ImageSource,
-  options: DeltaOptions & { selected: SelectedManifest },
+  options: DeltaOptions & { selected: SelectedManifest; platform?: Platform },
 ): Promise<DeltaImage> {
   const { selected, whole } = options;
   const configBytes = await source.document(selected.manifest.config, "image config");
   const documents = { selected, configBytes };
+  if (source.remote && selected.index === undefined) checkPlatform(documents, options);
   const supply = await discoverDelta(repository, source, { ...options, documents });
+  if (supply === undefined && source.remote) {
+    const { missing } = missingLayers(repository, wantedLayers(documents), options);
+    assertRoom(repository, source, missing);
+  }
   return { documents, supply: supply ?? whole };
+}
+
+/**
+ * Looks whether the only manifest that there is to choose is for the platform.
+ *
+ * @throws {NotFoundError} when a platform was asked for, and it is another one
+ */
+function checkPlatform(
+  { selected, configBytes }: ImageDocuments,
+  options: { platform?: Platform; progress?: ProgressSink | undefined },
+): void {
+  if (!isImageConfigType(selected.manifest.config.mediaType)) return;
+  const config = parseConfig(configBytes);
+  const { platform = nativePlatform(), progress } = options;
+  if (config.architecture === "" || platformRank(platform, config) !== undefined) return;
+  const found = formatPlatform(config);
+  if (options.platform === undefined) {
+    progress?.({ type: "warning", text: `the image is for ${found}` });
+    return;
+  }
+  throw new NotFoundError("manifest", selected.descriptor.digest.toString(), {
+    message: `No manifest found for platform ${formatPlatform(platform)}; available: ${found}`,
+  });
 }

@@ -19,6 +19,7 @@ import {
   names,
   newRepository,
   pull,
+  sha256,
   TYPE,
 } from "./_oci.ts";
 
@@ -251,6 +252,61 @@ testWith({
         assert.deepEqual(kept(repository), []);
       });
     }
+  },
+});
+
+testWith({
+  name: "pullImage() says what an only manifest is for, and what there is no room for",
+  needs: NEEDS,
+  async fn() {
+    using dir = new TempDir();
+    await using registry = await TestRegistry.start();
+    const platform = { os: "linux", architecture: "s390x" };
+    const maker = new LayoutMaker(dir.join("layout"));
+    const image = maker.image({ layers: [tarOf("a")], platform });
+    // skopeo would not take it from a layout.
+    const upload = async (digest: string) => {
+      const start = await fetch(`http://${registry.host}/v2/a/blobs/uploads/`, { method: "POST" });
+      await start.body?.cancel();
+      const url = new URL(start.headers.get("location")!, `http://${registry.host}`);
+      url.searchParams.set("digest", digest);
+      const body = Deno.readFileSync(maker.blobPath(digest));
+      const put = await fetch(url, { method: "PUT", body });
+      assert.equal(put.status, 201);
+      await put.body?.cancel();
+    };
+    const manifest = JSON.parse(Deno.readTextFileSync(maker.blobPath(image.digest)));
+    for (const { digest } of [manifest.config, ...manifest.layers]) await upload(digest);
+    const put = async (tag: string, document: unknown) => {
+      const done = await fetch(`http://${registry.host}/v2/a/manifests/${tag}`, {
+        method: "PUT",
+        headers: { "content-type": TYPE.manifest },
+        body: JSON.stringify(document),
+      });
+      assert.equal(done.status, 201, await done.text());
+    };
+    await put("other", manifest);
+    using repository = newRepository(dir.join("repo"));
+    const reference = `docker://${registry.host}/a:other`;
+    await assert.rejects(pull(repository, reference, options()), (error) => {
+      assert.match(chain(error), /for platform linux\/amd64; available: linux\/s390x$/);
+      return true;
+    });
+    assert.deepEqual(names(repository), []);
+    await pull(repository, reference, options({ platform }));
+    const [layer] = manifest.layers;
+    await using proxy = new FaultProxy(registry.host, ({ path }) => {
+      if (!path.includes("/manifests/")) return {};
+      const huge = { ...manifest, layers: [{ ...layer, digest: sha256("?"), size: 2 ** 50 }] };
+      return { status: 200, body: new TextEncoder().encode(JSON.stringify(huge)) };
+    });
+    using empty = newRepository(dir.join("empty"));
+    const huge = pull(empty, `docker://${proxy.host}/a:huge`, options({ platform }));
+    await assert.rejects(huge, (error) => {
+      assert.match(chain(error), /No room to fetch 1125899906842624 bytes: \d+ bytes are free/);
+      return true;
+    });
+    assert.deepEqual(kept(empty), []);
   },
 });
 
