@@ -1,13 +1,7 @@
 /** Opening what images are pushed to, by its reference (spec: oci 5). */
 import { InvalidNameError, UnsupportedError, withContext } from "../base/mod.ts";
-import { openArchiveDestination } from "./archive_destination.ts";
 import type { ImageDestination, LayoutTarget } from "./destination.ts";
-import { openDirDestination } from "./dir_destination.ts";
-import { openLayoutDestination } from "./layout_destination.ts";
-import {
-  openRegistryDestination,
-  type RegistryDestinationOptions,
-} from "./registry_destination.ts";
+import type { RegistryDestinationOptions } from "./registry_destination.ts";
 import { parseImageReference, parseLayoutReference } from "./reference.ts";
 
 /**
@@ -41,15 +35,23 @@ export async function openDestination(
   options.signal?.throwIfAborted();
   try {
     switch (transport) {
-      case "oci":
+      case "oci": {
+        const { openLayoutDestination } = await import("./layout_destination.ts");
         return openLayoutDestination(parseTarget(rest));
-      case "oci-archive":
+      }
+      case "oci-archive": {
+        const { openArchiveDestination } = await import("./archive_destination.ts");
         return openArchiveDestination(parseTarget(rest));
-      case "dir":
+      }
+      case "dir": {
+        const { openDirDestination } = await import("./dir_destination.ts");
         return openDirDestination(rest);
+      }
       case "docker":
-      case "registry":
+      case "registry": {
+        const { openRegistryDestination } = await import("./registry_destination.ts");
         return await openRegistryDestination(rest.replace(/^\/\//, ""), options);
+      }
       default:
         throw new UnsupportedError(`Transport ${transport}: images cannot be pushed there`);
     }
