@@ -26,7 +26,7 @@ import type { ImageSource } from "./source.ts";
 const NEAR = 4096;
 
 /** Share of a blob above which all of it is fetched: one request, and its digest is checked too. */
-export const WORTH_WHILE = 0.8;
+const WORTH_WHILE = 0.8;
 
 /** Why a layer is fetched whole. */
 export interface WholeReason {
@@ -185,6 +185,22 @@ export interface ChunkedForecast {
 }
 
 /**
+ * Whether fetching parts saves something.
+ *
+ * @returns the reason when it does not
+ */
+export function notWorthWhile(
+  source: ImageSource,
+  descriptor: Descriptor,
+  fetchBytes: number,
+): string | undefined {
+  // What an interrupted pull has left need not be fetched again.
+  const left = descriptor.size - (source.held?.(descriptor) ?? 0);
+  if (fetchBytes <= WORTH_WHILE * left) return undefined;
+  return `${fetchBytes} bytes in parts would be fetched in the place of ${left}`;
+}
+
+/**
  * Tells what fetching a layer in parts would take; only its tables are fetched, nothing is stored.
  *
  * @returns the reason, when it has to be fetched whole
@@ -201,9 +217,8 @@ export async function forecastChunked(
     if ("reason" in opened) return opened;
     const plan = await planChunked(opened, contents, { remote, signal });
     const fetchBytes = plan.fetchBytes + opened.tocBytes;
-    if (plan.fetchBytes > WORTH_WHILE * layer.descriptor.size) {
-      return { reason: `${plan.fetchBytes} bytes are missing`, suspicious: false };
-    }
+    const reason = notWorthWhile(source, layer.descriptor, plan.fetchBytes);
+    if (reason !== undefined) return { reason, suspicious: false };
     const { tocBytes } = opened;
     return {
       fetchBytes,

@@ -4,11 +4,11 @@ import type { FetchPlan } from "../chunked/mod.ts";
 import { type Fd, ftruncate, pwriteAll } from "../../ffi/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import {
+  notWorthWhile,
   openChunked,
   type OpenedChunked,
   planChunked,
   type WholeReason,
-  WORTH_WHILE,
 } from "./chunked_layer.ts";
 import { ContentCache, keepContentIndex } from "./content_cache.ts";
 import { openScratch } from "./destination.ts";
@@ -93,19 +93,21 @@ class PartialSupply {
       if (suspicious) this.#warn(layer, reason);
       return await this.#whole(layer, { context, reason });
     }
+    let reason: string | undefined;
     try {
-      this.#contents ??= new ContentCache(this.#options.repository);
-      const { remote } = this.#source;
-      const plan = await planChunked(opened, this.#contents, { remote, signal: context.signal });
-      if (mode === "auto" && plan.fetchBytes > WORTH_WHILE * layer.descriptor.size) {
-        const reason = `${plan.fetchBytes} of ${layer.descriptor.size} bytes are missing`;
-        return await this.#whole(layer, { context, reason, opened });
-      }
-      return await this.#parts(layer, { context, opened, plan });
+      const plan = await this.#plan(opened, context);
+      if (mode === "auto") reason = notWorthWhile(this.#source, layer.descriptor, plan.fetchBytes);
+      if (reason === undefined) return await this.#parts(layer, { context, opened, plan });
     } catch (error) {
       return await this.#afterFault(layer, { context, error });
     }
+    return await this.#whole(layer, { context, reason, opened });
   };
+
+  async #plan(opened: OpenedChunked, { signal }: SupplyContext): Promise<FetchPlan> {
+    this.#contents ??= new ContentCache(this.#options.repository);
+    return await planChunked(opened, this.#contents, { remote: this.#source.remote, signal });
+  }
 
   #warn(layer: WantedLayer, reason: string): void {
     const text = `layer ${layer.id} cannot be fetched in parts: ${reason}`;

@@ -27,13 +27,14 @@ import {
   openFixture,
   sha256,
 } from "../chunked/_chunked.ts";
+import { chunkedLayer } from "../helpers/chunked_layer.ts";
 import { loadNative } from "../helpers/native.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { runOk } from "../helpers/run.ts";
 import { tool } from "../helpers/tool.ts";
 import { unpack } from "../helpers/tar.ts";
 import { TempDir } from "../helpers/temp.ts";
-import { AMD64, chain, LayoutMaker, listing, names, newRepository } from "./_oci.ts";
+import { AMD64, chain, LayoutMaker, listing, names, newRepository, TYPE } from "./_oci.ts";
 
 loadNative();
 
@@ -165,6 +166,10 @@ class Remote implements ImageSource {
   readonly remote = true;
   /** Bytes of ranges that were given. */
   given = 0;
+  /** Blobs that were opened from the outside. */
+  opened = 0;
+  /** Bytes of each blob that an interrupted pull is said to have left. */
+  left = 0;
   readonly #source: ImageSource;
   readonly #fault: Fault | undefined;
 
@@ -189,7 +194,12 @@ class Remote implements ImageSource {
     return this.#source.document(descriptor, what);
   }
 
+  held(): number {
+    return this.left;
+  }
+
   blob(descriptor: Descriptor): Promise<Blob> {
+    this.opened++;
     return this.#source.blob(descriptor);
   }
 
@@ -464,4 +474,50 @@ testWith({
     // For the reference there is nothing left to do.
     assert.match((await cfsctl("oci", "pull", `${reference}:t`, "again")).stdout, /\b0 new\b/);
   },
+});
+
+Deno.test("Whole blobs are fetched where parts save nothing, and once", async (t) => {
+  using dir = new TempDir();
+  const noise = crypto.getRandomValues(new Uint8Array(50_000));
+  const { blob, annotations, tar } = chunkedLayer([{ name: "noise", data: noise }]);
+  const image = (name: string, diffId: string) => {
+    const maker = new LayoutMaker(dir.join(name));
+    const layer = { ...maker.blob(blob, `${TYPE.layer}+zstd`), annotations };
+    const rootfs = { type: "layers", diff_ids: [diffId] };
+    const config = maker.json({ ...AMD64, rootfs }, TYPE.config);
+    const manifest = { schemaVersion: 2, mediaType: TYPE.manifest, config, layers: [layer] };
+    return maker.index([maker.json(manifest, TYPE.manifest)]);
+  };
+  const good = image("good", sha256([tar]));
+  const bad = image("bad", sha256([blob]));
+  await t.step("all of it is missing", async () => {
+    using repository = newRepository(dir.join("r1"));
+    await using source = new Remote(await openSource(good, { repository }));
+    const { reports: [report], warnings } = await pull(repository, good, { source, mode: "auto" });
+    assert.ok(!report!.partial.used);
+    assert.match(report!.partial.reason, /would be fetched in the place of/);
+    assert.deepEqual(warnings, []);
+    assert.equal(source.opened, 1);
+    // Its table was read all the same, and serves the next pull.
+    assert.equal([...Deno.readDirSync(`${repository.path}/cfs-index`)].length, 1);
+  });
+  await t.step("a layer that is wrong is not fetched again", async () => {
+    using repository = newRepository(dir.join("r2"));
+    await using source = new Remote(await openSource(bad, { repository }));
+    await assert.rejects(pull(repository, bad, { source, mode: "auto" }), (error) => {
+      assert.match(chain(error), /layer digest mismatch/);
+      return true;
+    });
+    assert.equal(source.opened, 1);
+  });
+  await t.step("most of it is there from an interrupted pull", async () => {
+    const [v1, v2] = [await layout("update-v1-new", dir), await layout("update-v2-new", dir)];
+    using repository = newRepository(dir.join("r3"), { hash });
+    await pull(repository, v1);
+    await using source = new Remote(await openSource(v2, { repository }));
+    source.left = expected("update-v2-new").layer.size - 100;
+    const { reports: [report] } = await pull(repository, v2, { source, mode: "auto" });
+    assert.equal(report!.partial.used, false);
+    assert.equal(source.opened, 1);
+  });
 });
