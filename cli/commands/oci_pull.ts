@@ -114,6 +114,10 @@ export function command(context: Context): CommandUnknownOpts {
       .addOption(identityOption())
       .addOption(bundleIdentityOption())
       .addOption(indexSignaturesOption())
+      .option(
+        "--require-seal",
+        "Refuse an image without the composefs digest that it claims to have",
+      )
       .option("-n, --dry-run", "Only tell what would have to be fetched, as oci plan does")
       .option("--json", "Output the result as JSON"),
   )
@@ -128,6 +132,7 @@ export function command(context: Context): CommandUnknownOpts {
         delta: options.delta,
         partial: options.partial === "off" ? "never" as const : options.partial,
         repairPadding: options.repairPadding ?? false,
+        requireSeal: options.requireSeal ?? false,
         ...(options.verifyKey === undefined ? {} : { verifyKey: await readKey(options.verifyKey) }),
         registry: await registryAccess(context, options),
         progress: progress.sink,

@@ -14,10 +14,8 @@ import { type Manifest, parseConfig, parseManifest } from "./documents.ts";
 import { buildTree, imageBytes } from "./erofs_image.ts";
 import { type DocumentStream, imageRefName, readDocumentStream } from "./image.ts";
 import { isImageConfigType, TAG_REFS, tarCompression } from "./media_types.ts";
+import { SEAL_LABEL } from "./seal.ts";
 import { layerStream, manifestOf, manifestStream, tagRef } from "./tags.ts";
-
-/** Label or annotation that names the image an image is sealed with. */
-const SEAL_LABEL = "containers.composefs.fsverity";
 
 /** What a check of images found; the names are those of the JSON output. */
 export interface OciFsckReport {

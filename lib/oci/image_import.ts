@@ -3,15 +3,17 @@ import {
   ComposefsError,
   FormatError,
   type ObjectId,
+  PolicyError,
   type ProgressSink,
   withContext,
 } from "../base/mod.ts";
 import type { ErofsVersion } from "../erofs/mod.ts";
 import type { ObjectDirectoryOptions, Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
+import type { FileTree } from "../tree/mod.ts";
 import { type ImageConfig, parseConfig } from "./documents.ts";
-import { imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
-import { hasWholeLayer, linkedImage, type OciImage, openManifest } from "./image.ts";
+import { buildTree, imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
+import { hasWholeLayer, layerObject, linkedImage, type OciImage, openManifest } from "./image.ts";
 import { KeptLayers } from "./kept_layers.ts";
 import { LayerPool } from "./layer_pool.ts";
 import {
@@ -22,6 +24,7 @@ import {
 } from "./layer_supply.ts";
 import { isImageConfigType, tarCompression } from "./media_types.ts";
 import { nameImage, registerImage } from "./register.ts";
+import { judgeSeal } from "./seal.ts";
 import type { SelectedManifest } from "./source.ts";
 import { configStream, layerStream } from "./tags.ts";
 
@@ -56,6 +59,8 @@ export interface ImportOptions {
   readonly repair?: boolean | ReadonlySet<string> | undefined;
   /** Put back zeros at the end of layers that a faulty encoder has dropped. @default false */
   readonly repairPadding?: boolean | undefined;
+  /** Refuse an image that is not what it claims to be, or claims nothing. @default false */
+  readonly requireSeal?: boolean | undefined;
   /** Gives up when aborted. */
   readonly signal?: AbortSignal | undefined;
   /** Told how far it is, per layer, and about warnings. */
@@ -129,6 +134,12 @@ export function importImage(
   return new ImageImport(repository, documents, options).run();
 }
 
+/** An image that is there already. */
+interface PresentImage extends Omit<ImportedImage, "stats"> {
+  readonly images: ReadonlyMap<ErofsVersion, ObjectId>;
+  readonly layers: readonly LayerRef[];
+}
+
 /** One import. */
 class ImageImport {
   readonly #repository: Repository;
@@ -158,9 +169,11 @@ class ImageImport {
     const wanted = wantedLayers(this.#documents);
     const present = this.#alreadyComplete(wanted, container);
     if (present !== undefined) {
+      this.#checkSeal(present.images, () => buildTree(this.#repository, present.layers));
       nameImage(this.#repository, this.#documents.selected, this.#options.tag);
       this.#repository.sync();
-      return { ...present, stats: this.#stats };
+      const { manifestStream, image } = present;
+      return { manifestStream, image, stats: this.#stats };
     }
     const warn = (text: string) => this.#progress({ type: "warning", text });
     const tree = container ? new ImageTree(this.#repository, { warn }) : undefined;
@@ -175,7 +188,9 @@ class ImageImport {
         tree?.add(layer);
       }
     });
-    const images = this.#storeImages(tree);
+    const files = tree?.finish();
+    const images = this.#storeImages(files);
+    this.#checkSeal(images, () => files ?? buildTree(this.#repository, layers));
     const manifestStream = registerImage(this.#repository, {
       ...this.#documents,
       layers,
@@ -193,7 +208,7 @@ class ImageImport {
   #alreadyComplete(
     wanted: WantedLayer[],
     container: boolean,
-  ): Omit<ImportedImage, "stats"> | undefined {
+  ): PresentImage | undefined {
     if (this.#options.repair) return undefined;
     const repository = this.#repository;
     const present = completeImage(repository, this.#documents, wanted);
@@ -203,7 +218,13 @@ class ImageImport {
     const image = container
       ? linkedImage(present.configStream.refs, repository.formats[0]!)
       : undefined;
-    return { manifestStream: present.manifestStream.stream, image };
+    const images = new Map<ErofsVersion, ObjectId>();
+    for (const version of container ? repository.formats : []) {
+      const id = linkedImage(present.configStream.refs, version);
+      if (id !== undefined) images.set(version, id);
+    }
+    const layers = wanted.map(({ id }) => ({ id, object: layerObject(present, id) }));
+    return { manifestStream: present.manifestStream.stream, image, images, layers };
   }
 
   /**
@@ -290,11 +311,26 @@ class ImageImport {
     }
   }
 
+  /** Compares the image with what it claims to be, before it gets a name. */
+  #checkSeal(images: ReadonlyMap<ErofsVersion, ObjectId>, files: () => FileTree): void {
+    const repository = this.#repository;
+    const { manifest } = this.#documents.selected;
+    let built: FileTree | undefined;
+    const { status, detail } = judgeSeal(repository, {
+      manifest,
+      config: configOf(this.#documents),
+      images: new Map([...images].map(([version, id]) => [`image of format ${version}`, id])),
+      build: (version) => repository.idOf(imageBytes(repository, built ??= files(), version)),
+    });
+    if (status === "ok" || (status === "none" && !this.#options.requireSeal)) return;
+    if (this.#options.requireSeal) throw new PolicyError(`Seal check failed: ${detail}`);
+    this.#progress({ type: "warning", text: `the image's composefs digest: ${detail}` });
+  }
+
   /** Writes and stores the images of a container; they get no names yet. */
-  #storeImages(tree: ImageTree | undefined): Map<ErofsVersion, ObjectId> {
+  #storeImages(files: FileTree | undefined): Map<ErofsVersion, ObjectId> {
     const images = new Map<ErofsVersion, ObjectId>();
-    if (tree === undefined) return images;
-    const files = tree.finish();
+    if (files === undefined) return images;
     for (const version of this.#repository.formats) {
       const bytes = imageBytes(this.#repository, files, version);
       images.set(version, this.#repository.objects.write(bytes).id);

@@ -81,6 +81,8 @@ export interface PullOptions {
   admit?: Admission;
   /** How registries are talked to. */
   registry?: RegistryAccess;
+  /** Refuse an image that is not what it claims to be, or claims nothing. @default false */
+  requireSeal?: boolean;
   /** Gives up when aborted. */
   signal?: AbortSignal;
   /** Told how far it is, per layer, and about warnings. */
@@ -181,6 +183,7 @@ async function pullFrom(
     jobs,
     repair,
     repairPadding: options.repairPadding,
+    requireSeal: options.requireSeal,
     signal,
     progress,
   });

@@ -1,14 +1,12 @@
 /** What ties a stored image together, from its manifest to the mounted files (spec: trust 11). */
-import { ComposefsError, type Digest, type ObjectId, parseObjectId } from "../base/mod.ts";
+import { ComposefsError, type Digest, type ObjectId } from "../base/mod.ts";
 import type { ErofsVersion } from "../erofs/mod.ts";
 import { reasonOf, type Repository } from "../repository/mod.ts";
 import { buildTree, imageBytes, type LayerRef } from "./erofs_image.ts";
 import { imageRefName, isSplitTar, layerObject, linkedImage, type OciImage } from "./image.ts";
 import { hashLayer } from "./layer.ts";
+import { judgeSeal } from "./seal.ts";
 import { layerStream } from "./tags.ts";
-
-/** Label or annotation that names the image an image is sealed with. */
-const SEAL = "containers.composefs.fsverity";
 
 /** Options of the kernel's command line that name an image; a question mark makes them insecure. */
 const KERNEL_OPTION =
@@ -59,7 +57,7 @@ export function imageLinks(
   const ids = image.config !== undefined && whole
     ? erofsLinks(repository, image, { layers, links })
     : new Map<ErofsVersion, ObjectId>();
-  links.push(sealLink(repository, image, ids));
+  links.push(attempt("seal", "", () => sealLink(repository, image, { ids, layers })));
   links.push(commandLineLink(ids, options));
   links.push(...verityLinks(repository, image, options));
   return links;
@@ -135,37 +133,24 @@ function erofsLinks(
 function sealLink(
   repository: Repository,
   image: OciImage,
-  ids: ReadonlyMap<ErofsVersion, ObjectId>,
+  images: { ids: ReadonlyMap<ErofsVersion, ObjectId>; layers: readonly LayerRef[] },
 ): TrustLink {
-  const claims = [
-    image.manifest.annotations?.[SEAL],
-    image.config?.labels[SEAL],
-    image.manifest.config.annotations?.[SEAL],
-  ].filter((claim) => claim !== undefined);
-  const [claim] = claims;
-  const link = (status: TrustLink["status"], detail: string): TrustLink => ({
-    id: "seal",
-    subject: claim ?? "",
-    status,
-    detail,
+  const { ids, layers } = images;
+  const named = [...ids].map(([version, id]) => [`image of format ${version}`, id] as const);
+  // Boot images are made of another tree; they are what they are if the image is.
+  const boot = repository.formats.flatMap((version) => {
+    const id = linkedImage(image.configStream.refs, version, true);
+    return id === undefined ? [] : [[`boot image of format ${version}`, id] as const];
   });
-  if (claim === undefined) return link("none", "the image claims no composefs digest");
-  if (claims.some((one) => one !== claim)) {
-    return link("FAIL", `two different claims: ${claims.join(", ")}`);
-  }
-  try {
-    if (parseObjectId(claim) !== claim) return link("FAIL", "malformed claim");
-  } catch (error) {
-    if (!(error instanceof ComposefsError)) throw error;
-    return link("FAIL", "malformed claim");
-  }
-  if (claim.length !== repository.algorithm.size * 2) {
-    return link("unchecked", "claim not comparable here: the repository has another algorithm");
-  }
-  const found = [...ids].find(([, id]) => id === claim);
-  if (found !== undefined) return link("ok", `the image of format ${found[0]}`);
-  if (ids.size === 0) return link("unchecked", "no image to compare it with");
-  return link("FAIL", `images are ${[...ids.values()].join(", ")}`);
+  const { manifest, config } = image;
+  const { claim, status, detail } = judgeSeal(repository, {
+    manifest,
+    config,
+    images: new Map([...named, ...boot]),
+    build: (version) =>
+      repository.idOf(imageBytes(repository, buildTree(repository, layers), version)),
+  });
+  return { id: "seal", subject: claim ?? "", status, detail };
 }
 
 /** Whether the running system was started with this image. */
