@@ -31,7 +31,7 @@ function noisyLayer(size: number, rng: Rng): Uint8Array {
   const bytes = new Uint8Array(size);
   const words = new Uint32Array(bytes.buffer, 0, size >> 2);
   for (let i = 0; i < words.length; i++) words[i] = rng.next();
-  const parts = [header({ name: "usr/", type: "5", mode: 0o755 })];
+  const parts: Uint8Array[] = [header({ name: "usr/", type: "5", mode: 0o755 })];
   const step = size >> 3;
   for (let at = 0; at < size; at += step) {
     const file = bytes.subarray(at, Math.min(at + step, size));

@@ -360,7 +360,10 @@ Deno.test("What is there and damaged is found, told, and replaced", async () => 
   await using source = new Remote(await openSource(v2, { repository }));
   const { reports: [report], warnings } = await pull(repository, v2, { source, mode: "auto" });
   assert.equal(report!.partial.used, false);
-  assert.ok(warnings.some((text) => text.includes(`Object ${victim} is corrupt`)), warnings[0]);
+  assert.ok(
+    warnings.some((text) => text.includes(`Object ${victim} is corrupt`)),
+    `${warnings[0]}`,
+  );
   assertLayer(repository, facts);
   assert.equal((await repository.fsck()).ok, true);
 });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { DigestMismatchError, type ProgressEvent } from "../../lib/base/mod.ts";
+import type { ProgressEvent } from "../../lib/base/mod.ts";
 import { openImageRef, planPull, type PullOptions } from "../../lib/oci/mod.ts";
 import { Repository } from "../../lib/repository/mod.ts";
 import { makeImage as makeBigImage } from "../faults/_image.ts";

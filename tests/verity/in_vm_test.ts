@@ -9,6 +9,7 @@ import { tool } from "../helpers/tool.ts";
 import { verityTest } from "./_verity_test.ts";
 import "./_repository.ts";
 import "./_mount.ts";
+import "./_out.ts";
 
 verityTest("the kernel measures what fsverity(1) computes, and the file cannot be changed", {
   tools: ["fsverity"],
