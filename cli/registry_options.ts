@@ -4,7 +4,7 @@
  * @module
  */
 import { InvalidNameError } from "../lib/base/mod.ts";
-import type { RegistryAccess } from "../lib/oci/mod.ts";
+import type { RegistryAccess } from "../lib/transport/mod.ts";
 import { type Command, type CommandUnknownOpts, Option } from "./commander.ts";
 import type { Context } from "./context.ts";
 import { parsed } from "./declare.ts";

@@ -2,9 +2,9 @@ import {
   createDelta,
   type DeltaCreateResult,
   type DeltaInfo,
-  parsePlatform,
   readDeltaInfo,
 } from "../../lib/oci/mod.ts";
+import { parsePlatform } from "../../lib/transport/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { Argument, type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";

@@ -1,9 +1,5 @@
-import {
-  inspectBlobToc,
-  type InspectedToc,
-  inspectImageTocs,
-  parsePlatform,
-} from "../../lib/oci/mod.ts";
+import { inspectBlobToc, type InspectedToc, inspectImageTocs } from "../../lib/oci/mod.ts";
+import { parsePlatform } from "../../lib/transport/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";

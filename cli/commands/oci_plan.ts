@@ -1,4 +1,5 @@
-import { parsePlatform, planPull } from "../../lib/oci/mod.ts";
+import { planPull } from "../../lib/oci/mod.ts";
+import { parsePlatform } from "../../lib/transport/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";

@@ -1,12 +1,7 @@
 import { InvalidNameError, withContext } from "../../lib/base/mod.ts";
 import type { PublicKey } from "../../lib/signature/mod.ts";
-import {
-  parsePlatform,
-  planPull,
-  policyAdmission,
-  pullImage,
-  type PullResult,
-} from "../../lib/oci/mod.ts";
+import { planPull, policyAdmission, pullImage, type PullResult } from "../../lib/oci/mod.ts";
+import { parsePlatform } from "../../lib/transport/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";

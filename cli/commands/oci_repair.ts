@@ -1,4 +1,5 @@
-import { parsePlatform, repairImage } from "../../lib/oci/mod.ts";
+import { repairImage } from "../../lib/oci/mod.ts";
+import { parsePlatform } from "../../lib/transport/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";

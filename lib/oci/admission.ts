@@ -12,10 +12,14 @@ import type {
   TrustPlaces,
 } from "../trust/mod.ts";
 import type { Repository } from "../repository/mod.ts";
-import { parseIndex } from "./documents.ts";
+import {
+  type ImageSource,
+  parseImageReference,
+  parseIndex,
+  type SelectedManifest,
+  type Transport,
+} from "../transport/mod.ts";
 import { SeenAttachments } from "./kept_signatures.ts";
-import { parseImageReference, type Transport } from "./reference.ts";
-import type { ImageSource, SelectedManifest } from "./source.ts";
 
 /** Which policy counts, and where signatures are looked for. */
 export interface TrustOptions {
@@ -210,7 +214,7 @@ export async function policyImage(
     return { transport, scopes, name: name ?? own, shown: reference };
   }
   if (!PATHS.includes(transport)) return { ...plainImage(transport, rest), name };
-  const { parseLayoutReference } = await import("./reference.ts");
+  const { parseLayoutReference } = await import("../transport/mod.ts");
   const path = transport === "dir" ? rest : parseLayoutReference(rest).path;
   const kind = transport as "oci" | "oci-archive" | "dir";
   return { ...pathImage(kind, realPath(path)), name, shown: reference };

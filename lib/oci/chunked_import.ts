@@ -27,7 +27,7 @@ import {
   type LayerEvent,
   type LayerTarget,
 } from "./layer_import.ts";
-import { waitForRange } from "./range_arrival.ts";
+import { waitForRange } from "../transport/mod.ts";
 
 /** A layer of which only parts are fetched, as sent to a worker. */
 export interface ChunkedTask extends LayerTarget {

@@ -16,11 +16,9 @@ import {
   unpackWhole,
 } from "../chunked/mod.ts";
 import { preadFull } from "../../ffi/mod.ts";
-import { verifyBytes } from "./blob.ts";
+import { type Descriptor, type ImageSource, verifyBytes } from "../transport/mod.ts";
 import type { ContentCache } from "./content_cache.ts";
-import type { Descriptor } from "./documents.ts";
 import type { WantedLayer } from "./layer_supply.ts";
-import type { ImageSource } from "./source.ts";
 
 /** Table of contents and tar-split are fetched in one go when no more than this lies between. */
 const NEAR = 4096;

@@ -11,10 +11,8 @@ import {
   type WholeReason,
 } from "./chunked_layer.ts";
 import { ContentCache, keepContentIndex } from "./content_cache.ts";
-import { openScratch } from "./destination.ts";
+import { type ImageSource, openScratch, RangeArrival } from "../transport/mod.ts";
 import type { LayerSupply, SuppliedLayer, SupplyContext, WantedLayer } from "./layer_supply.ts";
-import { RangeArrival } from "./range_arrival.ts";
-import type { ImageSource } from "./source.ts";
 
 /** Whether layers are fetched in parts: where it pays, always or else fail, or never. */
 export type PartialMode = "auto" | "require" | "never";

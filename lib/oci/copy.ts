@@ -10,7 +10,7 @@ import type { Repository } from "../repository/mod.ts";
 import { type ImportedImage, importImage, type PullStats } from "./image_import.ts";
 import { layerObject, type OciImage, openImageRef } from "./image.ts";
 import type { LayerSupply } from "./layer_supply.ts";
-import { MANIFEST_TYPE, tarCompression } from "./media_types.ts";
+import { MANIFEST_TYPE, tarCompression } from "../transport/mod.ts";
 import { contentDigest } from "./stored_layer_import.ts";
 import { configStream, tagRef } from "./tags.ts";
 

@@ -3,10 +3,9 @@ import { ComposefsError, type Digest, displayByteString, type ObjectId } from ".
 import { type OpenStream, reasonOf, type Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import { readLayerEntries } from "../tar/mod.ts";
-import { parseConfig, parseManifest } from "./documents.ts";
+import { parseConfig, parseManifest, tarCompression } from "../transport/mod.ts";
 import { imageRefName, type OciImage, openManifest, readDocumentStream } from "./image.ts";
 import { hashLayer } from "./layer.ts";
-import { tarCompression } from "./media_types.ts";
 import { contentDigest } from "./stored_layer_import.ts";
 import { layerStream, manifestStream } from "./tags.ts";
 

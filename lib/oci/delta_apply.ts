@@ -16,7 +16,7 @@ import {
   type LayerTarget,
   PackedReader,
 } from "./layer_import.ts";
-import { unpack } from "./unpack.ts";
+import { unpack } from "../transport/mod.ts";
 
 /** A layer to make from a tar-diff, as sent to a worker. */
 export interface DeltaTask extends LayerTarget {

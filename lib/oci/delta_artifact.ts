@@ -1,11 +1,14 @@
 /** Delta artifacts: manifests that say how to make an image from another one (spec: oci 7.1). */
 import { Digest, FormatError, withContext } from "../base/mod.ts";
 import { DELTA_ANNOTATION, DELTA_CONTENT, DELTA_TYPES } from "../delta/mod.ts";
-import type { Descriptor, Manifest } from "./documents.ts";
-import { parseManifest } from "./documents.ts";
+import {
+  type Descriptor,
+  type ImageSource,
+  type Manifest,
+  MANIFEST_TYPE,
+  parseManifest,
+} from "../transport/mod.ts";
 import type { ImageDocuments } from "./image_import.ts";
-import { MANIFEST_TYPE } from "./media_types.ts";
-import type { ImageSource } from "./source.ts";
 
 /** Media type of what is no manifest. */
 const BLOB_TYPE = "application/octet-stream";

@@ -27,10 +27,14 @@ import {
   publishDelta,
 } from "./delta_publish.ts";
 import type { ScannedLayer, ScanTask, Stretch } from "./delta_scan.ts";
-import { type ImageDestination, openScratch } from "./destination.ts";
-import type { Descriptor, Platform } from "./documents.ts";
-import { openDestination } from "./open_destination.ts";
-import type { RegistryAccess } from "./open_source.ts";
+import {
+  type Descriptor,
+  type ImageDestination,
+  openDestination,
+  openScratch,
+  type Platform,
+  type RegistryAccess,
+} from "../transport/mod.ts";
 
 /** How a delta is made. */
 export interface DeltaCreateOptions {

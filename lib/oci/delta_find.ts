@@ -5,9 +5,13 @@ import type { Repository } from "../repository/mod.ts";
 import { type DeltaArtifact, isDelta, parseDelta } from "./delta_artifact.ts";
 import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs } from "./delta_supply.ts";
-import { type Descriptor, parseManifest } from "./documents.ts";
+import {
+  type Descriptor,
+  type ImageSource,
+  parseManifest,
+  type SelectedManifest,
+} from "../transport/mod.ts";
 import type { WantedLayer } from "./layer_supply.ts";
-import type { ImageSource, SelectedManifest } from "./source.ts";
 
 /** A delta for an image that starts from one that is there. */
 export interface FoundDelta {

@@ -1,17 +1,25 @@
 /** The images that a delta is made between: from a source, or from the repository. */
 import { InvalidNameError, type Pool, UnsupportedError, withContext } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
-import { openScratch } from "./destination.ts";
+import {
+  type Descriptor,
+  type ImageConfig,
+  type ImageSource,
+  isImageConfigType,
+  isTransportReference,
+  type Manifest,
+  MANIFEST_TYPE,
+  nativePlatform,
+  openScratch,
+  openSource,
+  parseConfig,
+  type Platform,
+  type SelectedManifest,
+  type SourceOptions,
+} from "../transport/mod.ts";
 import type { ScanTask } from "./delta_scan.ts";
-import { type Descriptor, type ImageConfig, type Manifest, parseConfig } from "./documents.ts";
 import { layerObject, openImageRef } from "./image.ts";
-import { isImageConfigType, MANIFEST_TYPE } from "./media_types.ts";
-import { openSource, type SourceOptions } from "./open_source.ts";
 import type { PackTask } from "./pack.ts";
-import { nativePlatform } from "./platform.ts";
-import { isTransportReference } from "./reference.ts";
-import type { Platform } from "./documents.ts";
-import type { ImageSource, SelectedManifest } from "./source.ts";
 
 /** A layer that can be scanned; its descriptor stays open until the image is disposed of. */
 export interface DeltaLayer extends Pick<ScanTask, "blob" | "arrived" | "digest"> {

@@ -8,14 +8,19 @@ import {
   tarDiffText,
 } from "../delta/mod.ts";
 import { preadFull } from "../../ffi/mod.ts";
-import type { Blob } from "./blob.ts";
+import {
+  type Blob,
+  type Descriptor,
+  type ImageSource,
+  nativePlatform,
+  openSource,
+  parseConfig,
+  type Platform,
+  type SourceOptions,
+  unpack,
+} from "../transport/mod.ts";
 import { isDelta, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
-import { type Descriptor, parseConfig, type Platform } from "./documents.ts";
 import { Check } from "./layer_import.ts";
-import { openSource, type SourceOptions } from "./open_source.ts";
-import { nativePlatform } from "./platform.ts";
-import type { ImageSource } from "./source.ts";
-import { unpack } from "./unpack.ts";
 
 /** What the operations of one kind come to. */
 export interface OperationCount {

@@ -28,7 +28,7 @@ import { preadFull, pwriteAll } from "../../ffi/mod.ts";
 import { SharedContents, type SharedContentsMemory } from "./delta_contents.ts";
 import type { Stretch } from "./delta_scan.ts";
 import { Check } from "./layer_import.ts";
-import { unpack } from "./unpack.ts";
+import { unpack } from "../transport/mod.ts";
 
 /** Fills the index of all contents. */
 export interface IndexTask {

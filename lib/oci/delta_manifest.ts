@@ -1,9 +1,12 @@
 /** Writing the manifest of a delta artifact (spec: oci 7.1). */
 import { Digest, nodeHash, toHex } from "../base/mod.ts";
 import { DELTA_ANNOTATION, DELTA_CONTENT } from "../delta/mod.ts";
-import type { PushedManifest } from "./destination.ts";
-import type { Descriptor } from "./documents.ts";
-import { CONFIG_TYPE, MANIFEST_TYPE } from "./media_types.ts";
+import {
+  CONFIG_TYPE,
+  type Descriptor,
+  MANIFEST_TYPE,
+  type PushedManifest,
+} from "../transport/mod.ts";
 
 /** Media type, digest and size of a blob. */
 export type BlobName = Pick<Descriptor, "mediaType" | "digest" | "size">;

@@ -4,10 +4,13 @@ import { preadFull, pwriteAll } from "../../ffi/mod.ts";
 import type { DeltaImage } from "./delta_image.ts";
 import { type DeltaBlob, deltaManifest, EMPTY_CONFIG, sha256 } from "./delta_manifest.ts";
 import type { Stretch } from "./delta_scan.ts";
-import type { ImageDestination } from "./destination.ts";
-import type { Descriptor } from "./documents.ts";
-import { type Compression, tarCompression } from "./media_types.ts";
-import { sniffCompression } from "./unpack.ts";
+import {
+  type Compression,
+  type Descriptor,
+  type ImageDestination,
+  sniffCompression,
+  tarCompression,
+} from "../transport/mod.ts";
 
 /** A layer of the new image that the old one does not have. */
 export interface CreatedLayer {

@@ -8,7 +8,7 @@ import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs, deltaLayers, orFail } from "./delta_supply.ts";
 import { type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
 import type { LayerSupply, WantedLayer } from "./layer_supply.ts";
-import type { ImageSource, SelectedManifest } from "./source.ts";
+import type { ImageSource, SelectedManifest } from "../transport/mod.ts";
 
 /** Whether deltas are used: when there is a good one, never, or always. */
 export type DeltaMode = "auto" | "off" | "require";

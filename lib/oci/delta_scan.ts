@@ -8,9 +8,8 @@ import {
   type TarSplitSink,
   TarSplitter,
 } from "../tar/mod.ts";
-import { waitForMore } from "./arrival.ts";
+import { sniffCompression, unpack, waitForMore } from "../transport/mod.ts";
 import { Check } from "./layer_import.ts";
-import { sniffCompression, unpack } from "./unpack.ts";
 
 /** A stretch of a file by descriptor number. */
 export interface Stretch {

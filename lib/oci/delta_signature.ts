@@ -1,26 +1,21 @@
 /** Signatures of the target that a delta carries along (spec: oci 7.4). */
 import { ComposefsError, type Digest, FormatError, PolicyError } from "../base/mod.ts";
 import { decodeBase64, type PublicKey } from "../signature/mod.ts";
-import type { AttachmentSource } from "../trust/mod.ts";
-import * as v from "./_valibot.ts";
+import { type AttachmentSource, parsePayload } from "../trust/mod.ts";
 import { asBlob, type DeltaArtifact, parseDelta } from "./delta_artifact.ts";
-import { type Descriptor, type Manifest, parseManifest } from "./documents.ts";
-import { MANIFEST_TYPE } from "./media_types.ts";
-import type { ImageSource, SelectedManifest } from "./source.ts";
+import {
+  type Descriptor,
+  type ImageSource,
+  type Manifest,
+  MANIFEST_TYPE,
+  parseManifest,
+  type SelectedManifest,
+} from "../transport/mod.ts";
 
 /** Annotation of a signature's layer that holds the signature itself, in base64. */
 const SIGNATURE_ANNOTATION = "dev.cosignproject.cosign/signature";
-/** What signed payloads say they are. */
-const PAYLOAD_TYPE = "cosign container image signature";
 /** More manifests than this are no signatures of one image. */
 const MAX_SIGNATURES = 64;
-
-const payloadSchema = v.object({
-  critical: v.object({
-    type: v.string(),
-    image: v.object({ "docker-manifest-digest": v.string() }),
-  }),
-});
 
 /**
  * Checks that one of a delta's signatures is this key's and is for the delta's target.
@@ -96,20 +91,6 @@ async function fail(
   if (signature === undefined) return `blob ${layer.digest} has a signature that is not base64`;
   const payload = await source.document(layer, "signature payload");
   if (!key.verify(payload, signature)) return "the key did not make it";
-  const { critical } = parsePayload(payload);
-  if (critical.type !== PAYLOAD_TYPE) return `it is a "${critical.type}"`;
-  const signed = critical.image["docker-manifest-digest"];
-  return signed === target.toString() ? undefined : `it is for image ${signed}, not for ${target}`;
-}
-
-function parsePayload(bytes: Uint8Array): v.InferOutput<typeof payloadSchema> {
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (cause) {
-    throw new FormatError("signature", "Invalid signature payload", { cause });
-  }
-  const parsed = v.safeParse(payloadSchema, value);
-  if (!parsed.success) throw new FormatError("signature", "Invalid signature payload");
-  return parsed.output;
+  const { digest } = parsePayload(payload, "cosign");
+  return digest === target.toString() ? undefined : `it is for image ${digest}, not for ${target}`;
 }

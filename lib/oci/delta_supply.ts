@@ -12,7 +12,7 @@ import { DELTA_SOURCE_FORMAT, type SourceTableMemory, TAR_DIFF_TYPE } from "../d
 import type { Repository } from "../repository/mod.ts";
 import type { DeltaArtifact } from "./delta_artifact.ts";
 import type { DeltaBase } from "./delta_source.ts";
-import type { Descriptor } from "./documents.ts";
+import { type Descriptor, type ImageSource, tarCompression } from "../transport/mod.ts";
 import {
   blobTask,
   type LayerSupply,
@@ -21,9 +21,7 @@ import {
   supplyFromBlob,
   type WantedLayer,
 } from "./layer_supply.ts";
-import { tarCompression } from "./media_types.ts";
 import { nameLayer } from "./register.ts";
-import type { ImageSource } from "./source.ts";
 
 /** Default of {@linkcode DeltaSupplyOptions.layerLimit}. */
 const LAYER_LIMIT = 64 * 2 ** 30;

@@ -8,12 +8,18 @@ import {
   type Repository,
 } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
-import { verifyBytes } from "./blob.ts";
+import {
+  isImageConfigType,
+  type Manifest,
+  parseConfig,
+  parseManifest,
+  tarCompression,
+  verifyBytes,
+} from "../transport/mod.ts";
+import { TAG_REFS } from "./ref_names.ts";
 import { layerDamage } from "./damage.ts";
-import { type Manifest, parseConfig, parseManifest } from "./documents.ts";
 import { buildTree, imageBytes } from "./erofs_image.ts";
 import { type DocumentStream, imageRefName, readDocumentStream } from "./image.ts";
-import { isImageConfigType, TAG_REFS, tarCompression } from "./media_types.ts";
 import { SEAL_LABEL } from "./seal.ts";
 import { layerStream, manifestOf, manifestStream, tagRef } from "./tags.ts";
 

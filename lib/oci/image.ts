@@ -11,21 +11,16 @@ import {
 } from "../base/mod.ts";
 import { type OpenStream, type Repository, singleObject } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
-import { verifyBytes } from "./blob.ts";
 import {
   type ImageConfig,
+  isImageConfigType,
   type Manifest,
   MAX_DOCUMENT_SIZE,
   parseConfig,
   parseManifest,
-} from "./documents.ts";
-import {
-  BOOT_IMAGE_REF,
-  IMAGE_REF_V1,
-  IMAGE_REF_V2,
-  isImageConfigType,
-  REFERRER_REFS,
-} from "./media_types.ts";
+  verifyBytes,
+} from "../transport/mod.ts";
+import { BOOT_IMAGE_REF, IMAGE_REF_V1, IMAGE_REF_V2, REFERRER_REFS } from "./ref_names.ts";
 import { configStream, layerStream, manifestStream, resolveTag } from "./tags.ts";
 
 /** A document stream: JSON bytes and the references next to them. */

@@ -11,7 +11,13 @@ import type { ErofsVersion } from "../erofs/mod.ts";
 import type { ObjectDirectoryOptions, Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import type { FileTree } from "../tree/mod.ts";
-import { type ImageConfig, parseConfig } from "./documents.ts";
+import {
+  type ImageConfig,
+  isImageConfigType,
+  parseConfig,
+  type SelectedManifest,
+  tarCompression,
+} from "../transport/mod.ts";
 import { buildTree, imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
 import { hasWholeLayer, layerObject, linkedImage, type OciImage, openManifest } from "./image.ts";
 import { KeptLayers } from "./kept_layers.ts";
@@ -22,10 +28,8 @@ import {
   type SupplyContext,
   type WantedLayer,
 } from "./layer_supply.ts";
-import { isImageConfigType, tarCompression } from "./media_types.ts";
 import { nameImage, registerImage } from "./register.ts";
 import { judgeSeal } from "./seal.ts";
-import type { SelectedManifest } from "./source.ts";
 import { configStream, layerStream } from "./tags.ts";
 
 /** Counters of a pull. */

@@ -9,11 +9,14 @@ import {
   unpackWhole,
 } from "../chunked/mod.ts";
 import { fstat, O, openPath, preadFull } from "../../ffi/mod.ts";
-import { verifyBytes } from "./blob.ts";
+import {
+  nativePlatform,
+  openSource,
+  type Platform,
+  type SourceOptions,
+  verifyBytes,
+} from "../transport/mod.ts";
 import { readParts } from "./chunked_layer.ts";
-import type { Platform } from "./documents.ts";
-import { openSource, type SourceOptions } from "./open_source.ts";
-import { nativePlatform } from "./platform.ts";
 
 /** A table of contents, or why there is none. */
 export type InspectedToc =

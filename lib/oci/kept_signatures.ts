@@ -3,10 +3,8 @@ import type { Digest, ObjectId } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import type { AttachedManifest, AttachmentSource } from "../trust/mod.ts";
-import { checkDocumentSize } from "./blob.ts";
-import { parseManifest } from "./documents.ts";
+import { checkDocumentSize, isSignatureLayer, parseManifest } from "../transport/mod.ts";
 import { recordReferrer } from "./image.ts";
-import { isSignatureLayer } from "./media_types.ts";
 import { registerImage } from "./register.ts";
 import { manifestStream } from "./tags.ts";
 

@@ -16,7 +16,7 @@ import {
 } from "../repository/mod.ts";
 import { CONTENT_TYPE, SplitstreamWriter } from "../splitstream/mod.ts";
 import { readLayerEntries, type TarEntry, TarSplitter } from "../tar/mod.ts";
-import { digestHash } from "./blob.ts";
+import { digestHash } from "../transport/mod.ts";
 import { hasWholeLayer, isSplitTar } from "./image.ts";
 import { LayerObjects } from "./layer_objects.ts";
 import { layerStream } from "./tags.ts";

@@ -15,13 +15,16 @@ import { preadFull } from "../../ffi/mod.ts";
 import { ObjectDirectory, type ObjectDirectoryOptions } from "../repository/mod.ts";
 import { CONTENT_TYPE, SplitstreamWriter } from "../splitstream/mod.ts";
 import { TarSplitter } from "../tar/mod.ts";
-import { waitForMore } from "./arrival.ts";
+import {
+  type Compression,
+  digestHash,
+  sniffCompression,
+  unpack,
+  waitForMore,
+} from "../transport/mod.ts";
 import type { BatchMemory } from "./batch.ts";
-import { digestHash } from "./blob.ts";
 import { LayerObjects, type LayerStats } from "./layer_objects.ts";
-import type { Compression } from "./media_types.ts";
 import { missingPadding, zeroPadding } from "./padding.ts";
-import { sniffCompression, unpack } from "./unpack.ts";
 
 /** What every layer's task has, however its bytes are come by. */
 export interface LayerTarget {

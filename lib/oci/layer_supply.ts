@@ -2,13 +2,10 @@
 import { type Digest, DigestMismatchError, FormatError, withContext } from "../base/mod.ts";
 import type { ObjectDirectoryOptions, OpenStream } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
-import type { Blob } from "./blob.ts";
-import type { Descriptor } from "./documents.ts";
+import type { Blob, Compression, Descriptor, ImageSource } from "../transport/mod.ts";
 import { isSplitTar } from "./image.ts";
 import type { BlobTask, ImportedLayer } from "./layer_import.ts";
 import type { LayerPool } from "./layer_pool.ts";
-import type { Compression } from "./media_types.ts";
-import type { ImageSource } from "./source.ts";
 
 /** A layer as it is wanted: its identity and where it is. */
 export interface WantedLayer {

@@ -4,17 +4,6 @@
  * @module
  */
 export {
-  type Descriptor,
-  type ImageConfig,
-  type ImageIndex,
-  type Manifest,
-  MAX_DOCUMENT_SIZE,
-  parseConfig,
-  parseIndex,
-  parseManifest,
-  type Platform,
-} from "./documents.ts";
-export {
   buildTree,
   imageBytes,
   ImageTree,
@@ -67,24 +56,11 @@ export {
   layerInfo,
   openLayer,
 } from "./layer.ts";
-export { formatPlatform, nativePlatform, parsePlatform } from "./platform.ts";
 export type { PullStats } from "./image_import.ts";
 export { inspectBlobToc, type InspectedToc, inspectImageTocs } from "./inspect_toc.ts";
 export type { LayerReport, PartialMode } from "./chunked_supply.ts";
 export { pruneContentIndexes } from "./content_cache.ts";
 export type { ChunkedForecast } from "./chunked_layer.ts";
-export type { Arrival } from "./arrival.ts";
-export type { Blob } from "./blob.ts";
-export { openSource, type RegistryAccess, type SourceOptions } from "./open_source.ts";
-export type { RegistrySourceOptions } from "./registry_source.ts";
-export type {
-  BlobOptions,
-  ByteRange,
-  Document,
-  ImageSource,
-  RangeSink,
-  SelectedManifest,
-} from "./source.ts";
 export type { DeltaMode } from "./delta_pull.ts";
 export {
   type PlannedDelta,
@@ -97,16 +73,7 @@ export { pullImage, type PullOptions, type PullResult } from "./pull.ts";
 export { copyImage, type CopyOptions, type CopyResult } from "./copy.ts";
 export { repairImage, type RepairOptions, type RepairResult } from "./repair.ts";
 export { pushImage, type PushOptions, type PushResult, type PushStats } from "./push.ts";
-export type { Compression } from "./media_types.ts";
 export type { ManifestFormat } from "./repack.ts";
-export {
-  type EntrySelector,
-  type ImageReference,
-  type LayoutReference,
-  parseImageReference,
-  parseLayoutReference,
-  type Transport,
-} from "./reference.ts";
 export { listTags, resolveTag, type Tag, tagImage, tagRef, untagImage } from "./tags.ts";
 export { createDelta, type DeltaCreateOptions } from "./delta_create.ts";
 export {

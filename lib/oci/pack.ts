@@ -17,8 +17,7 @@ import {
 import { openDir, pwriteAll } from "../../ffi/mod.ts";
 import { DiskObjectStore, streamContent } from "../repository/mod.ts";
 import { openSplitstream, type Splitstream } from "../splitstream/mod.ts";
-import { digestHash } from "./blob.ts";
-import type { Compression } from "./media_types.ts";
+import { type Compression, digestHash } from "../transport/mod.ts";
 
 /** Where stored layers are read; plain data, so that it can be sent to a worker. */
 export interface StoreRoot {

@@ -10,10 +10,8 @@ import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs } from "./delta_supply.ts";
 import { completeImage, type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
 import type { WantedLayer } from "./layer_supply.ts";
-import { openSource } from "./open_source.ts";
-import { nativePlatform } from "./platform.ts";
+import { type ImageSource, nativePlatform, openSource } from "../transport/mod.ts";
 import type { PullOptions } from "./pull.ts";
-import type { ImageSource } from "./source.ts";
 
 /** A way to come by the missing layers. */
 export interface PlannedWay {

@@ -18,7 +18,19 @@ import {
   discoverDelta,
   openDelta,
 } from "./delta_pull.ts";
-import { parseConfig, type Platform } from "./documents.ts";
+import {
+  formatPlatform,
+  type ImageSource,
+  isImageConfigType,
+  nativePlatform,
+  openSource,
+  parseConfig,
+  type Platform,
+  platformRank,
+  type RegistryAccess,
+  type SelectedManifest,
+  type SourceOptions,
+} from "../transport/mod.ts";
 import {
   type ImageDocuments,
   importImage,
@@ -27,11 +39,7 @@ import {
   wantedLayers,
 } from "./image_import.ts";
 import { wholeBlobs } from "./layer_supply.ts";
-import { isImageConfigType } from "./media_types.ts";
-import { openSource, type RegistryAccess, type SourceOptions } from "./open_source.ts";
-import { formatPlatform, nativePlatform, platformRank } from "./platform.ts";
 import { assertRoom } from "./room.ts";
-import type { ImageSource, SelectedManifest } from "./source.ts";
 import { tagRef } from "./tags.ts";
 
 /** Shortest pause before another try that is worth a message, in milliseconds. */

@@ -11,12 +11,17 @@ import {
 } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
-import type { ImageDestination, PushedManifest } from "./destination.ts";
-import type { Descriptor } from "./documents.ts";
+import {
+  type Compression,
+  type Descriptor,
+  type ImageDestination,
+  MANIFEST_TYPE,
+  openDestination,
+  type PushedManifest,
+  type RegistryAccess,
+  tarCompression,
+} from "../transport/mod.ts";
 import { layerObject, listReferrers, type OciImage, openImageRef, openManifest } from "./image.ts";
-import { type Compression, MANIFEST_TYPE, tarCompression } from "./media_types.ts";
-import { openDestination } from "./open_destination.ts";
-import type { RegistryAccess } from "./open_source.ts";
 import { checkLevel, type PackedBlob, type Packing, packLayer, type PackTask } from "./pack.ts";
 import {
   formatOf,

@@ -6,9 +6,9 @@ import type { Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import type { LayerRef } from "./erofs_image.ts";
 import { imageRefName, recordReferrer } from "./image.ts";
-import { BOOT_IMAGE_REF } from "./media_types.ts";
+import type { SelectedManifest } from "../transport/mod.ts";
+import { BOOT_IMAGE_REF } from "./ref_names.ts";
 import { relinkDocuments, type StoredStream } from "./relink.ts";
-import type { SelectedManifest } from "./source.ts";
 import { configStream, layerStream, manifestStream, tagImage } from "./tags.ts";
 
 /** An image of which everything but the documents is stored. */

@@ -1,14 +1,15 @@
 /** Manifests of images whose layers are packed in another way (spec: oci 2.4, 5.3). */
 import { FormatError } from "../base/mod.ts";
-import type { Descriptor, Manifest } from "./documents.ts";
 import {
   type Compression,
   CONFIG_TYPE,
+  type Descriptor,
   DOCKER_CONFIG_TYPE,
   DOCKER_MANIFEST_TYPE,
   isImageConfigType,
+  type Manifest,
   MANIFEST_TYPE,
-} from "./media_types.ts";
+} from "../transport/mod.ts";
 
 /** Kinds of manifest. */
 export type ManifestFormat = "oci" | "v2s2";

@@ -10,17 +10,25 @@ import {
 } from "../base/mod.ts";
 import { AT_FDCWD, preadFull, statAt } from "../../ffi/mod.ts";
 import { ObjectDirectory, Repository } from "../repository/mod.ts";
-import { verifyBytes } from "./blob.ts";
+import {
+  type Descriptor,
+  type ImageSource,
+  isImageConfigType,
+  MANIFEST_TYPE,
+  nativePlatform,
+  openSource,
+  parseConfig,
+  parseManifest,
+  type Platform,
+  type RegistryAccess,
+  tarCompression,
+  verifyBytes,
+} from "../transport/mod.ts";
 import { storedLayers } from "./copy.ts";
 import { type ImageDamage, imageDamage, layerDamage } from "./damage.ts";
-import { type Descriptor, parseConfig, parseManifest, type Platform } from "./documents.ts";
 import { type ImageDocuments, importImage, wantedLayers } from "./image_import.ts";
 import { type OciImage, openManifest, resolveReference } from "./image.ts";
 import { type LayerSupply, wholeBlobs } from "./layer_supply.ts";
-import { isImageConfigType, MANIFEST_TYPE, tarCompression } from "./media_types.ts";
-import { openSource, type RegistryAccess } from "./open_source.ts";
-import { nativePlatform } from "./platform.ts";
-import type { ImageSource } from "./source.ts";
 import { layerStream } from "./tags.ts";
 
 /** How to repair. */

@@ -3,7 +3,7 @@ import { ComposefsError } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { chunkedSupport } from "../chunked/mod.ts";
 import type { WantedLayer } from "./layer_supply.ts";
-import type { ImageSource } from "./source.ts";
+import type { ImageSource } from "../transport/mod.ts";
 
 /**
  * Checks, before anything is fetched, that the repository's disk can take the blobs: what they

@@ -2,7 +2,7 @@
 import { FormatError, type ObjectId, parseObjectId } from "../base/mod.ts";
 import type { ErofsVersion } from "../erofs/mod.ts";
 import type { Repository } from "../repository/mod.ts";
-import type { ImageConfig, Manifest } from "./documents.ts";
+import type { ImageConfig, Manifest } from "../transport/mod.ts";
 
 /** Label or annotation with the claim. */
 export const SEAL_LABEL = "containers.composefs.fsverity";

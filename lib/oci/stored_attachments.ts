@@ -2,9 +2,8 @@
 import { type Digest, FormatError, NotFoundError } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { AttachedEntry, AttachmentSource } from "../trust/mod.ts";
-import { checkDocumentSize, verifyBytes } from "./blob.ts";
+import { checkDocumentSize, MANIFEST_TYPE, verifyBytes } from "../transport/mod.ts";
 import { listReferrers, openManifest } from "./image.ts";
-import { MANIFEST_TYPE } from "./media_types.ts";
 import { layerStream } from "./tags.ts";
 
 /** The attachments of images in a repository. */

@@ -6,7 +6,7 @@ import {
   encodeRefComponent,
   type Repository,
 } from "../repository/mod.ts";
-import { TAG_REFS } from "./media_types.ts";
+import { TAG_REFS } from "./ref_names.ts";
 
 const MANIFEST_STREAM = "oci-manifest-";
 const MAX_ENCODED = 255;

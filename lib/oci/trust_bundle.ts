@@ -4,8 +4,13 @@ import type { Repository } from "../repository/mod.ts";
 import { writeTarHeader } from "../tar/mod.ts";
 import type { FoundSignatures } from "../trust/mod.ts";
 import { linkedImage, listReferrers, type OciImage, openImageRef, openManifest } from "./image.ts";
-import { LAYOUT_FILE } from "./index_entries.ts";
-import { INDEX_TYPE, isSignatureLayer, MANIFEST_TYPE, REF_NAME_ANNOTATION } from "./media_types.ts";
+import {
+  INDEX_TYPE,
+  isSignatureLayer,
+  LAYOUT_FILE,
+  MANIFEST_TYPE,
+  REF_NAME_ANNOTATION,
+} from "../transport/mod.ts";
 import { storedAttachments } from "./stored_attachments.ts";
 
 /** What is exported besides the image's own documents. */

@@ -3,10 +3,18 @@ import { Digest, FormatError, NotFoundError } from "../base/mod.ts";
 import type { Fd } from "../../ffi/mod.ts";
 import type { TarMember } from "../tar/mod.ts";
 import type { FoundSignature, FoundSignatures, SignatureFault } from "../trust/mod.ts";
-import { indexMembers, openArchive, openTar } from "./archive.ts";
-import { readDocument, readRange, verifyBytes } from "./blob.ts";
-import { MAX_DOCUMENT_SIZE, parseIndex, parseManifest } from "./documents.ts";
-import type { LayoutStore } from "./layout.ts";
+import {
+  indexMembers,
+  type LayoutStore,
+  MAX_DOCUMENT_SIZE,
+  openArchive,
+  openTar,
+  parseIndex,
+  parseManifest,
+  readDocument,
+  readRange,
+  verifyBytes,
+} from "../transport/mod.ts";
 
 /** Most simple signatures that are read. */
 const MAX_SIGNATURES = 128;

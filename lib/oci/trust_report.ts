@@ -10,10 +10,13 @@ import type {
 } from "../trust/mod.ts";
 import { type ImageTrust, judgeImage, policyImage, type TrustOptions } from "./admission.ts";
 import { openImageRef, openManifest } from "./image.ts";
-import { layoutAttachments } from "./layout_attachments.ts";
-import { openSource, type RegistryAccess } from "./open_source.ts";
-import { nativePlatform } from "./platform.ts";
-import { parseImageReference } from "./reference.ts";
+import {
+  layoutAttachments,
+  nativePlatform,
+  openSource,
+  parseImageReference,
+  type RegistryAccess,
+} from "../transport/mod.ts";
 import { storedAttachments } from "./stored_attachments.ts";
 import { manifestStream } from "./tags.ts";
 import { imageLinks, type TrustLink, type TrustLinkOptions } from "./trust_links.ts";

@@ -26,6 +26,7 @@ export { formatFault, type PolicyFault } from "./faults.ts";
 export { formatIdentityRule, matchesIdentity } from "./identity.ts";
 export type { TextPosition } from "./json.ts";
 export { PolicyKeys } from "./keys.ts";
+export { parsePayload, type PayloadKind, type SignaturePayload } from "./payload.ts";
 export { parsePolicy, type PolicyReading, readPolicy } from "./policy_parse.ts";
 export {
   type FulcioTrust,

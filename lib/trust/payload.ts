@@ -5,10 +5,13 @@ import { Fields } from "./fields.ts";
 import { JsonError, jsonText, parseStrictJson } from "./json.ts";
 
 /** Kinds of payloads, by what they say of themselves. */
-export const PAYLOAD_TYPES = {
+export const PAYLOAD_TYPES: Readonly<Record<PayloadKind, string>> = {
   simple: "atomic container signature",
   cosign: "cosign container image signature",
-} as const;
+};
+
+/** What made a payload. */
+export type PayloadKind = "simple" | "cosign";
 
 /** A payload. */
 export interface SignaturePayload {
@@ -31,7 +34,7 @@ const WHAT = "signature payload";
  */
 export function parsePayload(
   bytes: Uint8Array,
-  kind: keyof typeof PAYLOAD_TYPES,
+  kind: PayloadKind,
 ): SignaturePayload {
   try {
     const text = jsonText(bytes, WHAT);
@@ -49,7 +52,7 @@ export function parsePayload(
 
 function readPayload(
   root: Fields,
-  options: { kind: keyof typeof PAYLOAD_TYPES; faults: Faults },
+  options: { kind: PayloadKind; faults: Faults },
 ): SignaturePayload | undefined {
   const { kind, faults } = options;
   root.only(["critical", "optional"]);

@@ -18,7 +18,7 @@ import {
   treeSources,
 } from "../../lib/delta/mod.ts";
 import { LayerTreeBuilder } from "../../lib/oci/layer_tree.ts";
-import { unpack } from "../../lib/oci/unpack.ts";
+import { unpack } from "../../lib/transport/unpack.ts";
 import {
   locateTarMembers,
   readTarEntries,

@@ -11,7 +11,7 @@ import {
   TarDiffReader,
   tarDiffText,
 } from "../../lib/delta/mod.ts";
-import { unpack } from "../../lib/oci/unpack.ts";
+import { unpack } from "../../lib/transport/unpack.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
 import {
   applied,

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { pullImage, pushImage, type RegistryAccess } from "../../lib/oci/mod.ts";
+import { pullImage, pushImage } from "../../lib/oci/mod.ts";
+import type { RegistryAccess } from "../../lib/transport/mod.ts";
 import { initRepository, Repository } from "../../lib/repository/mod.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
 import "../helpers/libraries.ts";

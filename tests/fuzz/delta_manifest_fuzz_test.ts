@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { ComposefsError } from "../../lib/base/mod.ts";
 import { isDelta, parseDelta } from "../../lib/oci/delta_artifact.ts";
-import { parseManifest } from "../../lib/oci/mod.ts";
+import { parseManifest } from "../../lib/transport/mod.ts";
 import { expectedDeltas, Layout } from "../delta/_delta.ts";
 import { mutate, Rng, seed } from "./_mutate.ts";
 

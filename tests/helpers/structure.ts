@@ -51,7 +51,7 @@ export const FLOORS: readonly (readonly string[])[] = [
     "lib/scan",
     "lib/repository",
   ],
-  ["lib/boot", "lib/delta", "lib/oci", "lib/ostree", "lib/varlink"],
+  ["lib/boot", "lib/delta", "lib/transport", "lib/oci", "lib/ostree", "lib/varlink"],
   ["mod.ts", "cli"],
 ];
 

@@ -9,13 +9,13 @@ import {
   type ProgressEvent,
 } from "../../lib/base/mod.ts";
 import { ContentIndexBuilder } from "../../lib/chunked/mod.ts";
-import type { Blob } from "../../lib/oci/blob.ts";
-import type { Descriptor } from "../../lib/oci/documents.ts";
-import type { ByteRange, ImageSource, RangeSink } from "../../lib/oci/source.ts";
+import type { Blob } from "../../lib/transport/blob.ts";
+import type { Descriptor } from "../../lib/transport/documents.ts";
+import type { ByteRange, ImageSource, RangeSink } from "../../lib/transport/source.ts";
 import { importImage } from "../../lib/oci/image_import.ts";
 import { type LayerReport, partialLayers, type PartialMode } from "../../lib/oci/chunked_supply.ts";
 import { wholeBlobs } from "../../lib/oci/layer_supply.ts";
-import { openSource } from "../../lib/oci/open_source.ts";
+import { openSource } from "../../lib/transport/open_source.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { pullImage } from "../../lib/oci/pull.ts";
 import {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { openPath } from "../../ffi/mod.ts";
-import { unpackToTemporary } from "../../lib/oci/temporary.ts";
+import { unpackToTemporary } from "../../lib/transport/temporary.ts";
 import { openImageRef } from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { content, END, header } from "../helpers/make_tar.ts";

@@ -1,14 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import {
-  checkImages,
-  openImageRef,
-  openSource,
-  pullImage,
-  pushImage,
-  type RegistryAccess,
-  repairImage,
-} from "../../lib/oci/mod.ts";
+import { checkImages, openImageRef, pullImage, pushImage, repairImage } from "../../lib/oci/mod.ts";
+import { openSource, type RegistryAccess } from "../../lib/transport/mod.ts";
 import { parseCredentials } from "../../lib/registry/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { FaultProxy } from "../helpers/fault_proxy.ts";

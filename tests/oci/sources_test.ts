@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import type { Platform } from "../../lib/oci/mod.ts";
+import type { Platform } from "../../lib/transport/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { content, END, header, pax } from "../helpers/make_tar.ts";
 import { loadNative } from "../helpers/native.ts";

@@ -1,12 +1,8 @@
 import assert from "node:assert/strict";
 import { Digest, FormatError, InvalidNameError, NotFoundError } from "../../lib/base/mod.ts";
 import {
-  formatPlatform,
   listTags,
   openImageRef,
-  parseImageReference,
-  parseLayoutReference,
-  parsePlatform,
   resolveReference,
   resolveTag,
   staleReferrers,
@@ -14,6 +10,12 @@ import {
   tagRef,
   untagImage,
 } from "../../lib/oci/mod.ts";
+import {
+  formatPlatform,
+  parseImageReference,
+  parseLayoutReference,
+  parsePlatform,
+} from "../../lib/transport/mod.ts";
 import { Repository } from "../../lib/repository/mod.ts";
 import { loadNative } from "../helpers/native.ts";
 import { TempDir } from "../helpers/temp.ts";

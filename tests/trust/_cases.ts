@@ -1,9 +1,9 @@
 /** The images of the case table, with their signatures as a registry would have them. */
 import { Digest } from "../../lib/base/mod.ts";
-import { openArchive } from "../../lib/oci/archive.ts";
-import { readDocument } from "../../lib/oci/blob.ts";
-import { parseIndex } from "../../lib/oci/documents.ts";
-import { layoutAttachments } from "../../lib/oci/layout_attachments.ts";
+import { openArchive } from "../../lib/transport/archive.ts";
+import { readDocument } from "../../lib/transport/blob.ts";
+import { parseIndex } from "../../lib/transport/documents.ts";
+import { layoutAttachments } from "../../lib/transport/layout_attachments.ts";
 import {
   chooseRequirements,
   dockerImage,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { openArchive } from "../../lib/oci/archive.ts";
-import { readDocument } from "../../lib/oci/blob.ts";
-import { parseIndex } from "../../lib/oci/documents.ts";
+import { openArchive } from "../../lib/transport/archive.ts";
+import { readDocument } from "../../lib/transport/blob.ts";
+import { parseIndex } from "../../lib/transport/documents.ts";
 import {
   dockerImage,
   DockerName,

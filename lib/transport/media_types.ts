@@ -1,4 +1,4 @@
-/** Media types and other strings that are fixed by OCI, Docker and the reference (spec: oci 2.4, 8). */
+/** Media types and other strings that are fixed by OCI and Docker (spec: oci 2.4). */
 
 /** OCI image manifest. */
 export const MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json";
@@ -63,15 +63,3 @@ export function isSignatureLayer(mediaType: string): boolean {
 
 /** Annotation of an index entry that holds its tag. */
 export const REF_NAME_ANNOTATION = "org.opencontainers.image.ref.name";
-
-/** Named reference of a config stream: image in format 2. */
-export const IMAGE_REF_V2 = "composefs.image";
-/** Named reference of a config stream: image in format 0 or 1. */
-export const IMAGE_REF_V1 = "composefs.image.v1";
-/** Prefix of the named references to boot images. */
-export const BOOT_IMAGE_REF = "composefs.image.boot";
-
-/** Directory of tags below `streams/refs`. */
-export const TAG_REFS = "oci";
-/** Directory of referrers below `streams/refs`. */
-export const REFERRER_REFS = "oci-referrers";

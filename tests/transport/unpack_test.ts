@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { gzipSync, zstdCompressSync } from "node:zlib";
 import { FormatError, ZSTD_EMPTY_FRAME } from "../../lib/base/mod.ts";
-import type { Compression } from "../../lib/oci/media_types.ts";
-import { unpack } from "../../lib/oci/unpack.ts";
+import type { Compression } from "../../lib/transport/media_types.ts";
+import { unpack } from "../../lib/transport/unpack.ts";
 
 function joined(...parts: (Uint8Array | readonly number[])[]): Uint8Array {
   return Uint8Array.from(parts.flatMap((part) => [...part]));
