@@ -13,6 +13,11 @@ export const BRACKET = { object: 0x7b, objectEnd: 0x7d, array: 0x5b, arrayEnd: 0
 
 /** Values inside of values beyond this depth are refused. */
 const MAX_DEPTH = 64;
+/**
+ * Keys that are remembered at a time to find those that occur twice: no file has more extended
+ * attributes, and a table made of nothing else would take many times its size.
+ */
+const MAX_KEYS = 65_536;
 
 const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
@@ -182,6 +187,7 @@ export class JsonCursor {
   skip(): void {
     /** The keys so far of each object that is open; undefined for an array. */
     const open: (Set<string> | undefined)[] = [];
+    this.#skippedKeys = 0;
     do {
       const first = this.peek();
       const nested = first === BRACKET.object || first === BRACKET.array;
@@ -203,12 +209,16 @@ export class JsonCursor {
     } while (open.length > 0);
   }
 
+  /** Keys of the value that is skipped, in all objects in it. */
+  #skippedKeys = 0;
+
   #member(open: (Set<string> | undefined)[]): void {
     const keys = open[open.length - 1];
     if (keys === undefined) return;
     this.key();
     const key = this.decoded();
     if (keys.has(key)) throw this.fault(`JSON key "${key.slice(0, 100)}" occurs twice`);
+    if (++this.#skippedKeys > MAX_KEYS) throw this.fault("JSON has too many keys");
     keys.add(key);
   }
 
@@ -283,8 +293,10 @@ export class SeenKeys {
       this.#known |= 1 << known;
     } else {
       const key = cursor.decoded();
-      again = this.#others?.has(key) ?? false;
-      (this.#others ??= new Set()).add(key);
+      const others = this.#others ??= new Set();
+      again = others.has(key);
+      others.add(key);
+      if (others.size > MAX_KEYS) throw cursor.fault("JSON object has too many keys");
     }
     if (again) throw cursor.fault(`JSON key "${cursor.decoded().slice(0, 100)}" occurs twice`);
   }

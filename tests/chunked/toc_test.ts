@@ -37,7 +37,11 @@ const second = {
   chunkDigest: DIGEST,
 };
 
+/** As many keys of an object as are remembered, and some more. */
+const keys = (count: number) => Array.from({ length: count }, (_, i) => `"k${i}":0`).join();
+
 const GOOD: Record<string, string> = {
+  "many unknown keys": `{"version":1,"entries":[],"x":{${keys(60_000)}},"y":{${keys(60_000)}}}`,
   "no entries": '{"version":1,"entries":null}',
   "white space": ' {\n"version" : 1 ,\t"entries" : [ ] } \r\n',
   "unknown keys": '{"x":{"y":[1,-2.5e3,"\\u00e9",true,false,null,{}]},"version":1,"entries":[]}',
@@ -96,6 +100,13 @@ const BAD: Record<string, string> = {
   "a chunk without a digest": toc(file(first), { ...second, chunkDigest: undefined }),
   "an unknown kind of chunk": toc(file({ ...first, chunkType: "ones" }), second),
   "a bad tarSplitDigest": '{"version":1,"entries":[],"tarSplitDigest":"sha256:00"}',
+  "more unknown keys than a file can have attributes": `{"version":1,"entries":[],${keys(70_000)}}`,
+  "the same inside": `{"version":1,"entries":[{"type":"dir","name":"d","xattrs":{${
+    keys(70_000)
+  }}}]}`,
+  "the same in objects inside of each other": `{"version":1,"entries":[],"x":{${
+    keys(40_000)
+  },"y":{${keys(40_000)}}}}`,
   "deep nesting": `{"version":1,"entries":[],"x":${"[".repeat(100_000)}}`,
 };
 
