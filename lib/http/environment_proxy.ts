@@ -1,4 +1,5 @@
 /** Which proxy the environment names for a URL, where the runtime does not look by itself. */
+import { bareHost } from "./bare_host.ts";
 
 const VARIABLES: Readonly<Record<string, readonly string[]>> = {
   "https:": ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"],
@@ -28,7 +29,7 @@ export function environmentProxy(
 
 /** Whether an entry of `NO_PROXY` means the host of a URL: `*`, a host, a domain, with a port or not. */
 function isNamed(url: URL, entry: string): boolean {
-  const host = url.hostname.replace(/^\[|\]$/g, "").toLowerCase();
+  const host = bareHost(url).toLowerCase();
   const port = url.port || (url.protocol === "https:" ? "443" : "80");
   const text = entry.toLowerCase();
   if (text === "*" || text === host) return true;

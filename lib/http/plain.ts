@@ -2,6 +2,7 @@
  * HTTP/1.1 over connections of our own: for many small objects without TLS, where the runtime's
  * `fetch` costs more than the network. What needs more than that is `fetch`'s.
  */
+import { bareHost } from "./bare_host.ts";
 import type { Incoming } from "./exchange.ts";
 import { PlainConnection } from "./plain_connection.ts";
 
@@ -86,7 +87,7 @@ export class PlainConnections implements Disposable {
 }
 
 async function connect(url: URL, signal: AbortSignal): Promise<PlainConnection> {
-  const hostname = url.hostname.replace(/^\[(.*)\]$/, "$1");
+  const hostname = bareHost(url);
   const port = url.port === "" ? 80 : Number(url.port);
   let connection: Deno.TcpConn;
   try {

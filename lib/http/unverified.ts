@@ -3,7 +3,9 @@
  * the runtime's own fetch has no switch for it.
  */
 
+import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
+import { bareHost } from "./bare_host.ts";
 import { basicAuth, decoded } from "./credentials.ts";
 import { environmentProxy } from "./environment_proxy.ts";
 
@@ -33,16 +35,14 @@ const BODILESS: readonly number[] = [204, 205, 304];
  */
 export async function fetchUnverified(url: URL, options: UnverifiedRequest): Promise<Response> {
   // Loaded on use: it takes longer than many a program that never needs it.
-  const [{ request }, { Readable }] = await Promise.all([
-    import("node:https"),
-    import("node:stream"),
-  ]);
+  const { request } = await import("node:https");
   const { method, headers, body, signal, clientCert } = options;
   const proxy = options.proxy ?? environmentProxy(url, variableOf);
   const through = proxy === undefined ? undefined : await tunnel(url, proxy, options);
   return await new Promise((resolve, reject) => {
     const failed = (cause: Error) => {
-      reject(signal.aborted ? signal.reason : new TypeError(cause.message, { cause }));
+      through?.destroy();
+      reject(failure(cause, signal));
     };
     const sent = request(url, {
       method,
@@ -61,19 +61,38 @@ export async function fetchUnverified(url: URL, options: UnverifiedRequest): Pro
       if (status < 200 || status > 599) return failed(new TypeError(`Status ${status}`));
       const empty = BODILESS.includes(status) || method === "HEAD";
       if (empty) answer.resume();
-      const stream = empty ? null : Readable.toWeb(answer) as unknown as ReadableStream<Uint8Array>;
+      const stream = empty ? null : bodyOf(answer, signal);
       const statusText = (answer.statusMessage ?? "").replace(/[^\x20-\x7e]/g, "");
-      resolve(
-        new Response(stream as ReadableStream<Uint8Array<ArrayBuffer>> | null, {
-          status,
-          statusText,
-          headers: own,
-        }),
-      );
+      resolve(new Response(stream, { status, statusText, headers: own }));
     });
     sent.on("error", failed);
     sent.end(body);
   });
+}
+
+/** Why there is no answer, in the way the runtime's own fetch tells it. */
+function failure(cause: Error, signal: AbortSignal): unknown {
+  return signal.aborted ? signal.reason : new TypeError(cause.message, { cause });
+}
+
+/** A body; what ends it early is told as the runtime's own fetch does. */
+function bodyOf(
+  answer: IncomingMessage,
+  signal: AbortSignal,
+): ReadableStream<Uint8Array<ArrayBuffer>> {
+  const pieces = answer[Symbol.asyncIterator]() as AsyncIterator<Uint8Array<ArrayBuffer>>;
+  return new ReadableStream({
+    async pull(controller) {
+      try {
+        const { value, done } = await pieces.next();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      } catch (cause) {
+        throw failure(cause as Error, signal);
+      }
+    },
+    cancel: () => void answer.destroy(),
+  }, { highWaterMark: 0 });
 }
 
 function variableOf(name: string): string | undefined {
@@ -93,17 +112,15 @@ async function tunnel(
   { signal, clientCert }: UnverifiedRequest,
 ): Promise<TLSSocket> {
   const [{ request }, { connect }] = await Promise.all([import("node:http"), import("node:tls")]);
-  const host = url.hostname.replace(/^\[|\]$/g, "");
+  const host = bareHost(url);
   const target = `${url.hostname}:${url.port || "443"}`;
   const login = proxy.username === ""
     ? {}
     : { "proxy-authorization": basicAuth(decoded(proxy.username), decoded(proxy.password)) };
   return await new Promise((resolve, reject) => {
-    const failed = (cause: Error) => {
-      reject(signal.aborted ? signal.reason : new TypeError(cause.message, { cause }));
-    };
+    const failed = (cause: Error) => reject(failure(cause, signal));
     const asked = request({
-      host: proxy.hostname,
+      host: bareHost(proxy),
       port: proxy.port || "80",
       method: "CONNECT",
       path: target,
@@ -122,8 +139,17 @@ async function tunnel(
       }
       const named = /^[\d.]+$|:/.test(host) ? {} : { servername: host };
       const secured = connect({ socket, rejectUnauthorized: false, ...named, ...clientCert });
+      // The request is over, so its signal does nothing for the handshake.
+      const ended = () => {
+        secured.destroy();
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", ended, { once: true });
       secured.on("error", failed);
-      secured.on("secureConnect", () => resolve(secured));
+      secured.on("secureConnect", () => {
+        signal.removeEventListener("abort", ended);
+        resolve(secured);
+      });
     });
     asked.end();
   });

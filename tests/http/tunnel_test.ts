@@ -90,24 +90,31 @@ class Tunnels implements AsyncDisposable {
   }
 }
 
+/** A certificate that nobody trusts, with its key. */
+function makeCertificate(dir: TempDir): { key: string; cert: string } {
+  const { success } = new Deno.Command(tool("openssl"), {
+    args: [
+      ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
+      ...["-keyout", dir.join("key"), "-out", dir.join("cert"), "-subj", "/CN=somebody"],
+    ],
+    stderr: "null",
+  }).outputSync();
+  assert.ok(success);
+  return {
+    key: Deno.readTextFileSync(dir.join("key")),
+    cert: Deno.readTextFileSync(dir.join("cert")),
+  };
+}
+
 testWith({
   name: "what is not verified goes through proxies, too",
   needs: [needTool("openssl")],
   async fn(t) {
     using dir = new TempDir();
-    const { success } = new Deno.Command(tool("openssl"), {
-      args: [
-        ...["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"],
-        ...["-keyout", dir.join("key"), "-out", dir.join("cert"), "-subj", "/CN=somebody"],
-      ],
-      stderr: "null",
-    }).outputSync();
-    assert.ok(success);
     const server = Deno.serve({
       hostname: "127.0.0.1",
       port: 0,
-      key: Deno.readTextFileSync(dir.join("key")),
-      cert: Deno.readTextFileSync(dir.join("cert")),
+      ...makeCertificate(dir),
       onListen() {},
     }, async (request) => new Response(`${request.method} ${await request.text()}`));
     const answers: [answer: string, fails?: RegExp][] = [
@@ -133,5 +140,61 @@ testWith({
       });
     }
     await server.shutdown();
+  },
+});
+
+Deno.test("a proxy that says nothing after it has connected is given up", async () => {
+  const silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const closed = Promise.withResolvers<void>();
+  const target = (async () => {
+    using connection = await silent.accept();
+    // Until the client closes it.
+    while (await connection.read(new Uint8Array(4096)).catch(() => null) !== null);
+    closed.resolve();
+  })();
+  {
+    await using tunnels = new Tunnels(
+      (silent.addr as Deno.NetAddr).port,
+      "HTTP/1.1 200 OK\r\n\r\n",
+    );
+    const proxy = `http://127.0.0.1:${tunnels.port}`;
+    using client = new HttpClient({ verifyTls: false, proxy, retries: 0, stall: 500 });
+    await assert.rejects(client.get(new URL("https://registry.invalid/")), /no data/);
+    await closed.promise;
+  }
+  silent.close();
+  await target;
+});
+
+testWith({
+  name: "bodies that are not verified are asked for again when they were cut off",
+  needs: [needTool("openssl")],
+  async fn(t) {
+    using dir = new TempDir();
+    const { key, cert } = makeCertificate(dir);
+    const cuts = [
+      "HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\nbeginning",
+      "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\nzz\r\n",
+    ];
+    const good = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nall";
+    for (const cut of cuts) {
+      await t.step(cut.split("\r\n")[1]!, async () => {
+        using listener = Deno.listenTls({ hostname: "127.0.0.1", port: 0, key, cert });
+        const serving = (async () => {
+          for (const answer of [cut, good]) {
+            using connection = await listener.accept();
+            await connection.read(new Uint8Array(4096));
+            await connection.write(new TextEncoder().encode(answer));
+            // So that what was written arrives before the end.
+            await new Promise((resolve) => setTimeout(resolve, 50));
+          }
+        })();
+        using client = new HttpClient({ verifyTls: false, retries: 1, backoff: 1 });
+        const { port } = listener.addr as Deno.NetAddr;
+        const { bytes } = await client.get(new URL(`https://127.0.0.1:${port}/`));
+        assert.equal(new TextDecoder().decode(bytes), "all");
+        await serving;
+      });
+    }
   },
 });
