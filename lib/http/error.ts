@@ -57,6 +57,8 @@ export function statusError(
 ): HttpError {
   const { status } = answer;
   const side = status >= 500 ? "server error" : status >= 400 ? "client error" : "unexpected";
-  const text = `${status} ${answer.statusText.slice(0, 80)}`.trimEnd();
+  // Terminals take some bytes of a server's words for commands.
+  const words = answer.statusText.slice(0, 80).replace(/[^\x20-\x7e]/g, "?");
+  const text = `${status} ${words}`.trimEnd();
   return new HttpError(url, `HTTP status ${side} (${text})`, { status, body });
 }

@@ -8,6 +8,8 @@ const MAX_WHOLE = 1024 * 1024;
 const MAX_CHUNK_LINE = 4096;
 /** Lines of trailers that are read over. */
 const MAX_TRAILERS = 100;
+/** Headers of one answer, as many as the runtime takes: each is compared with those before it. */
+const MAX_HEADERS = 100;
 /** Answers before the answer, such as `103 Early Hints`. */
 const MAX_INTERIM = 10;
 
@@ -196,8 +198,8 @@ class PlainAnswer implements Incoming {
     this.headers = parseHeaders(lines);
     const none = only || this.status < 200 || this.status === 204 || this.status === 304;
     this.#framing = none ? 0 : framing(this.headers);
-    const connectionHeader = this.headers.get("connection")?.toLowerCase();
-    this.#keep = this.#framing !== "close" && match[1] === "1" && connectionHeader !== "close";
+    const closes = /(?:^|,)\s*close\s*(?:,|$)/i.test(this.headers.get("connection") ?? "");
+    this.#keep = this.#framing !== "close" && match[1] === "1" && !closes;
     // An interim answer is followed by another one.
     if (this.#framing === 0 && this.status >= 200) this.#end(this.#keep);
   }
@@ -297,6 +299,8 @@ class PlainAnswer implements Incoming {
 }
 
 function parseHeaders(lines: readonly string[]): Headers {
+  // Besides them there are the status and the empty line at the end.
+  if (lines.length > MAX_HEADERS + 3) throw new TypeError("Too many headers in the answer");
   const headers = new Headers();
   for (let i = 1; i < lines.length; i++) {
     const line = lines[i]!;

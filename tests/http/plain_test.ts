@@ -134,6 +134,9 @@ Deno.test("HttpClient refuses answers that are none", async (t) => {
     "no colon": `${OK}nonsense\r\n\r\n`,
     "a space in a name": `${OK}a b: c\r\n\r\n`,
     "a head without an end": OK + "a: b\r\n".repeat(20_000),
+    "thousands of headers": `${OK}${
+      Array.from({ length: 10_000 }, (_, i) => `${i.toString(36)}:\r\n`).join("")
+    }\r\n`,
     "only interim answers": "HTTP/1.1 100 Continue\r\n\r\n".repeat(50),
     "lengths that differ": `${OK}Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello`,
     "a length that is none": `${OK}Content-Length: +5\r\n\r\nhello`,
@@ -172,6 +175,13 @@ Deno.test("HttpClient keeps connections, and survives that servers do not", asyn
     for (let i = 0; i < 3; i++) await get(client, server);
     assert.equal(server.count, 3);
   });
+  await t.step("announced among other things", async () => {
+    const last = `${OK}Content-Length: 5\r\nConnection: x, Close\r\n\r\nhello`;
+    await using server = new ScriptedServer([[last, answer], [answer]]);
+    using client = new HttpClient({ retries: 0 });
+    for (let i = 0; i < 2; i++) await get(client, server);
+    assert.equal(server.count, 2);
+  });
   await t.step("more than was asked for", async () => {
     await using server = new ScriptedServer([[answer + answer, answer], [answer]]);
     using client = new HttpClient({ retries: 0 });
@@ -180,4 +190,10 @@ Deno.test("HttpClient keeps connections, and survives that servers do not", asyn
     await new Promise((resolve) => setTimeout(resolve, 50));
     await get(client, server);
   });
+});
+
+Deno.test("HttpClient shows nothing of a server's words that terminals act on", async () => {
+  await using server = new ScriptedServer([["HTTP/1.1 404 \x1b[31mNo\x9bt\r\n\r\n"]]);
+  using client = new HttpClient({ retries: 0 });
+  await assert.rejects(client.get(server.url), /HTTP status client error \(404 \?\[31mNo\?t\) for/);
 });
