@@ -1,20 +1,31 @@
 import { InvalidNameError } from "../../lib/base/mod.ts";
-import { findCommit, generateDelta, SecretKey, writeLocalDelta } from "../../lib/ostree/mod.ts";
+import { DeltaDirectory, findCommit, generateDelta, SecretKey } from "../../lib/ostree/mod.ts";
 import { Argument, type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
 import { UsageError } from "../errors.ts";
 import { openRepository } from "../open_repository.ts";
+import { parseJobs } from "../ostree_pull_output.ts";
 import { formatSize } from "../size.ts";
 
 const DESCRIPTION = `Make a static delta between stored ostree commits
 
 generate FROM TO makes a delta that has what TO has and FROM has not; generate TO makes one that
-needs nothing. ostree applies it with static-delta apply-offline, cfs with ostree apply-delta.`;
+needs nothing. Of files that FROM has in another version only what differs is taken. ostree applies
+it with static-delta apply-offline, cfs with ostree apply-delta.`;
+
+/** As ostree counts. */
+const MEGABYTE = 1_000_000;
 
 function parseMegabytes(text: string): number {
-  if (/^[0-9]{1,6}$/.test(text)) return Number(text) * 1024 * 1024;
+  if (/^[0-9]{1,6}$/.test(text)) return Number(text) * MEGABYTE;
   throw new InvalidNameError("expected a number of megabytes");
+}
+
+function parseSize(text: string): number {
+  const size = parseMegabytes(text);
+  if (size > 0) return size;
+  throw new InvalidNameError("expected a number of megabytes above 0");
 }
 
 /** Declares `ostree delta`. */
@@ -29,39 +40,60 @@ export function command(context: Context): CommandUnknownOpts {
     .addOption(
       new Option(
         "--min-fallback-size <MB>",
-        "leave files of so many megabytes out, to be fetched as objects",
+        "leave files of so many megabytes out, to be fetched as objects (unless like one of FROM)",
+      ).argParser(parsed(parseSize)),
+    )
+    .addOption(
+      new Option(
+        "--max-bsdiff-size <MB>",
+        "largest file that becomes a binary patch (defaults to 128)",
       ).argParser(parsed(parseMegabytes)),
+    )
+    .addOption(
+      new Option("--disable-bsdiff", "make no binary patches").conflicts("maxBsdiffSize"),
+    )
+    .addOption(
+      new Option("--max-chunk-size <MB>", "largest part of the delta (defaults to 32)")
+        .argParser(parsed(parseSize)),
+    )
+    .addOption(
+      new Option("--jobs <JOBS>", "threads (defaults to the number of processors)")
+        .argParser(parsed(parseJobs)),
     )
     .option("--sign-key <ed25519:KEY>", "secret key in base64, or a file with it, to sign with")
     .option("--json", "Output the result as JSON")
-    .action((_action, commits: string[], options) => {
+    .action(async (_action, commits: string[], options) => {
       if (commits.length > 2) throw new UsageError("Two commits at most: FROM and TO");
       if (options.output === undefined) throw new UsageError("--output <DIR> is needed");
       using repository = openRepository(context);
       const [to, from] = commits.map((name) => findCommit(repository, name)).reverse();
-      const delta = generateDelta(repository, {
+      using directory = DeltaDirectory.make(options.output);
+      const maxPatchSize = options.disableBsdiff ? 0 : options.maxBsdiffSize;
+      const { minFallbackSize, maxChunkSize, jobs } = options;
+      const delta = await generateDelta(repository, {
         to: to!,
         ...(from === undefined ? {} : { from }),
         inline: options.inline ?? false,
-        ...(options.minFallbackSize === undefined
-          ? {}
-          : { minFallbackSize: options.minFallbackSize }),
+        ...(minFallbackSize === undefined ? {} : { minFallbackSize }),
+        ...(maxChunkSize === undefined ? {} : { maxChunkSize }),
+        ...(maxPatchSize === undefined ? {} : { maxPatchSize }),
+        ...(jobs === undefined ? {} : { jobs }),
         ...(options.signKey === undefined
           ? {}
           : { signKey: SecretKey.fromArgument(options.signKey) }),
         plain: !options.compress,
+        onPart: (bytes, index) => directory.part(bytes, index),
       });
-      writeLocalDelta(options.output, delta);
-      const bytes = delta.parts.reduce((sum, part) => sum + part.length, delta.superblock.length);
+      directory.finish(delta.superblock);
       const { stdout } = context;
       if (options.json) {
-        const { objects, fallbacks, parts } = delta;
-        const facts = { objects, fallbacks, parts: parts.length, bytes };
+        const { objects, fallbacks, parts, patches, size } = delta;
+        const facts = { objects, fallbacks, parts, patches, bytes: size };
         return stdout.json({ from: from ?? null, to, ...facts });
       }
       if (from !== undefined) stdout.line(`from    ${from}`);
       stdout.line(`to      ${to}`);
-      stdout.line(`objects ${delta.objects} in ${formatSize(bytes)}`);
+      stdout.line(`objects ${delta.objects} in ${formatSize(delta.size)}`);
       if (delta.fallbacks > 0) context.note(`${delta.fallbacks} objects are to be fetched besides`);
     });
   return withNotes(declared, {

@@ -70,5 +70,6 @@ export {
   type Pairing,
   type TargetCompat,
 } from "./pairing.ts";
+export { type MatchSink, PairMatcher } from "./match.ts";
 export { divideLayer } from "./parts.ts";
 export { TarDiffWriter } from "./write.ts";

@@ -10,6 +10,7 @@ import {
   O,
   openPath,
   preadFull,
+  unlinkAt,
   writeAll,
 } from "../../ffi/mod.ts";
 import type { DeltaParts } from "./delta_apply.ts";
@@ -71,18 +72,68 @@ function readWhole(path: string, limit: number): Uint8Array {
   return bytes.subarray(0, preadFull(fd, bytes, 0));
 }
 
+/** A directory that a delta is written to; until the superblock is there it is none. */
+export class DeltaDirectory implements Disposable {
+  readonly #path: string;
+  #parts = 0;
+  #finished = false;
+
+  private constructor(path: string) {
+    this.#path = path;
+  }
+
+  /**
+   * Makes the directory when it is not there.
+   *
+   * @throws {ErrnoError} when it cannot be made
+   */
+  static make(path: string): DeltaDirectory {
+    mkdirAt(AT_FDCWD, path);
+    const directory = new DeltaDirectory(path);
+    // An older delta's superblock does not fit the parts that come.
+    unlinkAt(AT_FDCWD, join(path, "superblock"));
+    return directory;
+  }
+
+  /**
+   * Writes a part.
+   *
+   * @throws {ErrnoError} when it cannot be written
+   */
+  part(bytes: Uint8Array, index: number): void {
+    this.#parts = Math.max(this.#parts, index + 1);
+    writeWhole(join(this.#path, String(index)), bytes);
+  }
+
+  /**
+   * Writes the superblock: the delta is complete.
+   *
+   * @throws {ErrnoError} when it cannot be written
+   */
+  finish(superblock: Uint8Array): void {
+    writeWhole(join(this.#path, "superblock"), superblock);
+    this.#finished = true;
+  }
+
+  /** Removes the parts of a delta that was not finished. */
+  [Symbol.dispose](): void {
+    if (this.#finished) return;
+    for (let i = 0; i < this.#parts; i++) unlinkAt(AT_FDCWD, join(this.#path, String(i)));
+  }
+}
+
 /**
  * Writes a delta into a directory, which is made when it is not there; the superblock comes last.
  *
  * @throws {ErrnoError} when a file cannot be written
  */
 export function writeLocalDelta(
-  directory: string,
-  delta: { readonly superblock: Uint8Array; readonly parts: readonly Uint8Array[] },
+  path: string,
+  delta: { readonly superblock: Uint8Array; readonly files: readonly Uint8Array[] },
 ): void {
-  mkdirAt(AT_FDCWD, directory);
-  delta.parts.forEach((bytes, index) => writeWhole(join(directory, String(index)), bytes));
-  writeWhole(join(directory, "superblock"), delta.superblock);
+  using directory = DeltaDirectory.make(path);
+  delta.files.forEach((bytes, index) => directory.part(bytes, index));
+  directory.finish(delta.superblock);
 }
 
 function writeWhole(path: string, bytes: Uint8Array): void {

@@ -1,31 +1,34 @@
 /** Static deltas between stored commits (spec: ostree 7). */
-import { type ByteString, FormatError, UnsupportedError } from "../base/mod.ts";
-import { addressable, lzma, preadFull } from "../../ffi/mod.ts";
+import { Pool, UnsupportedError } from "../base/mod.ts";
+import { lzma } from "../../ffi/mod.ts";
 import type { Repository } from "../repository/mod.ts";
-import { type Checksum, checksumOf } from "./checksum.ts";
+import type { Checksum } from "./checksum.ts";
 import { parseMetadata } from "./commit_object.ts";
-import { fileEntry, MAX_TREE_DEPTH } from "./commit_tree.ts";
+import {
+  type EncodedFiles,
+  type EncodeTask,
+  type FileToEncode,
+  unpackEncoded,
+} from "./delta_encode.ts";
+import { type PackedPart, PartWriter } from "./delta_part_write.ts";
+import { planDelta, type PlannedFile } from "./delta_plan.ts";
 import type { DeltaFallback } from "./delta_superblock.ts";
 import {
   encodeDeltaEnvelope,
   encodeDeltaSuperblock,
-  type Likeness,
-  PartWriter,
   type WrittenPart,
-} from "./delta_write.ts";
-import { parseDirTree } from "./dirtree.ts";
-import { encodeStreamHeader, type FileHeader, isSymlink } from "./file_header.ts";
-import { corruptedObject, type MetadataKind } from "./object_kind.ts";
+} from "./delta_superblock_write.ts";
+import { objectPlace } from "./object_place.ts";
 import type { SecretKey } from "./secret_key.ts";
-import { sharedRuns } from "./shared_runs.ts";
 import { openCommit, readDetachedMetadata, type StoredCommit } from "./stored_commit.ts";
 
-/** Largest file that a delta can carry, in bytes: whoever applies it has a part in memory. */
+/** Largest file that a delta can carry, in bytes: whoever applies it may have a part in memory. */
 const MAX_FILE = 512 * 1024 * 1024;
-/** What a part holds before the next one begins. */
-const PART_SIZE = 32 * 1024 * 1024;
-/** As ostree compresses: a dictionary as large as a part. */
-const PRESET = 8;
+/** What a part holds before the next one begins, and which files are patched, as ostree has it. */
+const CHUNK_SIZE = 32_000_000;
+const PATCH_SIZE = 128_000_000;
+/** Files that are sent to a worker at a time: many small ones, or a large one. */
+const BATCH = { files: 256, bytes: 4 * 1024 * 1024 } as const;
 
 /** How a delta is made. */
 export interface GenerateDeltaOptions {
@@ -37,181 +40,256 @@ export interface GenerateDeltaOptions {
   readonly inline?: boolean;
   /** Do not compress. Also where liblzma is missing. @default false */
   readonly plain?: boolean;
-  /** Leave files from this size on to be fetched as objects; in bytes. @default none */
+  /**
+   * Leave files from this size on to be fetched as objects, unless the base has one that they can be
+   * made from; in bytes. @default none
+   */
   readonly minFallbackSize?: number;
+  /** Bytes in a part before the next one begins. @default 32,000,000 */
+  readonly maxChunkSize?: number;
+  /** Largest file that becomes a patch, in bytes; 0 for no patches. @default 128,000,000 */
+  readonly maxPatchSize?: number;
   /** Signs the superblock with this ed25519 key. @default not signed */
   readonly signKey?: SecretKey;
   /** When it was made, seconds since 1970. @default the time of the commit */
   readonly timestamp?: bigint;
+  /** Takes each part's file as soon as it is made; the result has none of them then. */
+  readonly onPart?: (bytes: Uint8Array, index: number) => void;
+  /** Threads. @default one for each processor */
+  readonly jobs?: number;
+  /** Gives up when aborted. */
+  readonly signal?: AbortSignal;
 }
 
 /** A delta that was made. */
 export interface GeneratedDelta {
   /** Its superblock. */
   readonly superblock: Uint8Array;
-  /** Files of its parts; none when they are inside. */
-  readonly parts: readonly Uint8Array[];
+  /** Number of its parts. */
+  readonly parts: number;
+  /** Files of its parts; none when they are inside or were handed on. */
+  readonly files: readonly Uint8Array[];
+  /** Bytes of the superblock and all parts' files. */
+  readonly size: number;
   /** Objects in its parts. */
   readonly objects: number;
   /** Objects that are to be fetched besides. */
   readonly fallbacks: number;
+  /** Files that are patches of others. */
+  readonly patches: number;
 }
 
 /**
- * Makes a delta between two stored commits. What the first one has is left out; of files that are
- * at the same path there, only what is new in them is taken.
+ * Makes a delta between two stored commits. What the first one has is left out; files that are like
+ * one that it has become runs of that one, or a patch, whichever is smaller.
  *
  * @throws {NotFoundError} when a commit is not stored
  * @throws {DigestMismatchError} when an object is damaged
- * @throws {UnsupportedError} for files above 512 MiB
+ * @throws {UnsupportedError} for files above 512 MiB that are no fallbacks
  */
-export function generateDelta(
+export async function generateDelta(
   repository: Repository,
   options: GenerateDeltaOptions,
-): GeneratedDelta {
-  const { from, plain = false } = options;
-  const target = openCommit(repository, options.to);
+): Promise<GeneratedDelta> {
+  const { from, to } = options;
+  const target = openCommit(repository, to);
   const base = from === undefined ? undefined : openCommit(repository, from);
-  const before = base === undefined ? undefined : reachable(base);
-  const after = reachable(target);
-  const library = plain ? undefined : lzma();
-  const xz = library === undefined
-    ? undefined
-    : (data: Uint8Array) => library.compress(data, PRESET);
-  // Not every ostree can open the file of a part that is not compressed.
-  const inline = options.inline === true || xz === undefined;
-  const parts: WrittenPart[] = [];
-  let part = new PartWriter();
-  let objects = 0;
-  const flush = (): void => {
-    if (!part.empty) parts.push(part.finish(xz));
-    part = new PartWriter();
-  };
-  for (const [checksum, kind] of after.metadata) {
-    if (before?.metadata.has(checksum)) continue;
-    part.addMetadata(kind, checksum, target.chunk.get(checksum)!.data);
-    objects++;
-    if (part.size >= PART_SIZE) flush();
-  }
-  const { minFallbackSize = Infinity } = options;
-  const fallbacks: DeltaFallback[] = [];
-  for (const [checksum, path] of after.files) {
-    if (before?.files.has(checksum)) continue;
-    const size = fileSize(target, checksum);
-    if (size >= minFallbackSize) {
-      // How small it gets in an archive is not known here; it is told for progress only.
-      fallbacks.push({ kind: "file", checksum, size, uncompressedSize: size });
-      continue;
-    }
-    const file = readFile(repository, target, checksum);
-    const actual = checksumOf(encodeStreamHeader(file.header), file.content);
-    if (actual !== checksum) throw corruptedObject("file", checksum, actual);
-    const old = before?.paths.get(path);
-    const like = old === undefined
-      ? undefined
-      : compare(file, readFile(repository, base!, old), old);
-    if (part.size > 0 && part.size + file.content.length > PART_SIZE) flush();
-    part.addFile(checksum, { ...file, ...(like === undefined ? {} : { like }) });
-    objects++;
-  }
-  flush();
-  const detached = readDetachedMetadata(repository, target);
-  const plainSuperblock = encodeDeltaSuperblock({
-    from,
-    to: options.to,
-    commitBytes: target.chunk.get(options.to)!.data,
-    detached: detached === undefined ? undefined : parseMetadata(detached),
-    timestamp: options.timestamp ?? target.commit.timestamp,
-    parts,
-    fallbacks,
-    inline,
+  const { jobs, signal } = options;
+  await using pool = new Pool(new URL("./delta_worker.ts", import.meta.url), {
+    ...(jobs === undefined ? {} : { size: Math.max(1, jobs) }),
+    ...(signal === undefined ? {} : { signal }),
   });
-  const { signKey } = options;
-  const superblock = signKey === undefined
-    ? plainSuperblock
-    : encodeDeltaEnvelope(plainSuperblock, signKey.signatures(plainSuperblock));
-  return {
-    superblock,
-    fallbacks: fallbacks.length,
-    parts: inline ? [] : parts.map(({ bytes }) => bytes),
-    objects,
+  return await new DeltaMaker(repository, pool, { ...options, target, base }).run();
+}
+
+/** A part on its way through a worker. */
+interface PackingPart {
+  readonly objects: Uint8Array;
+  readonly uncompressedSize: number;
+  readonly packed: Promise<PackedPart>;
+}
+
+class DeltaMaker {
+  readonly #repository: Repository;
+  readonly #pool: Pool;
+  readonly #options: GenerateDeltaOptions & {
+    target: StoredCommit;
+    base: StoredCommit | undefined;
   };
-}
+  readonly #compress: boolean;
+  /** Not every ostree can open the file of a part that is not compressed. */
+  readonly #inline: boolean;
+  readonly #packing: PackingPart[] = [];
+  readonly #written: WrittenPart[] = [];
+  readonly #files: Uint8Array[] = [];
+  readonly #fallbacks: DeltaFallback[] = [];
+  #part = new PartWriter();
+  #objects = 0;
+  #patches = 0;
 
-/** What a commit consists of. */
-interface Reachable {
-  readonly metadata: ReadonlyMap<Checksum, MetadataKind>;
-  /** File objects and the first path of each. */
-  readonly files: ReadonlyMap<Checksum, ByteString>;
-  /** File objects by path. */
-  readonly paths: ReadonlyMap<ByteString, Checksum>;
-}
-
-function reachable({ chunk, commit }: StoredCommit): Reachable {
-  const metadata = new Map<Checksum, MetadataKind>();
-  const files = new Map<Checksum, ByteString>();
-  const paths = new Map<ByteString, Checksum>();
-  const stack = [{ path: "", tree: commit.rootTree, meta: commit.rootMeta, depth: 0 }];
-  for (let next = stack.pop(); next !== undefined; next = stack.pop()) {
-    const { path, tree, meta, depth } = next;
-    if (chunk.get(meta) === undefined) throw missing("dirmeta", meta);
-    metadata.set(meta, "dirmeta");
-    // The same directory again has nothing new, and a few of them could make an endless tree.
-    if (metadata.has(tree)) continue;
-    metadata.set(tree, "dirtree");
-    const entry = chunk.get(tree);
-    if (entry === undefined) throw missing("dirtree", tree);
-    if (depth > MAX_TREE_DEPTH) {
-      throw new FormatError("ostree dirtree", `Tree deeper than ${MAX_TREE_DEPTH} directories`);
-    }
-    const { files: below, dirs } = parseDirTree(entry.data);
-    for (const { name, checksum } of below) {
-      const full = `${path}/${name}`;
-      if (!files.has(checksum)) files.set(checksum, full);
-      paths.set(full, checksum);
-    }
-    for (const { name, tree, meta } of dirs) {
-      stack.push({ path: `${path}/${name}`, tree, meta, depth: depth + 1 });
-    }
+  constructor(
+    repository: Repository,
+    pool: Pool,
+    options: GenerateDeltaOptions & { target: StoredCommit; base: StoredCommit | undefined },
+  ) {
+    this.#repository = repository;
+    this.#pool = pool;
+    this.#options = options;
+    this.#compress = options.plain !== true && lzma() !== undefined;
+    this.#inline = options.inline === true || !this.#compress;
   }
-  return { metadata, files, paths };
-}
 
-function missing(kind: string, checksum: Checksum): FormatError {
-  return new FormatError("ostree commit stream", `Missing ${kind} object ${checksum}`);
-}
+  async run(): Promise<GeneratedDelta> {
+    const { target, base } = this.#options;
+    const { metadata, files } = planDelta(target, base);
+    try {
+      for (const { kind, checksum, bytes } of metadata) {
+        await this.#add(bytes.length, (part) => part.addMetadata(kind, checksum, bytes));
+      }
+      const large: PlannedFile[] = [];
+      for (const file of files) {
+        const { checksum, header, content, external } = file;
+        if (external !== undefined) large.push(file);
+        else await this.#add(content.length, (part) => part.addWhole(checksum, header, content));
+      }
+      await this.#encode(large.filter((file) => this.#wanted(file)));
+      await this.#flush();
+      while (this.#packing.length > 0) await this.#finish();
+    } finally {
+      await Promise.allSettled(this.#packing.map(({ packed }) => packed));
+    }
+    return this.#result();
+  }
 
-function fileSize(commit: StoredCommit, checksum: Checksum): number {
-  const entry = commit.chunk.get(checksum);
-  if (entry === undefined) throw missing("file", checksum);
-  return fileEntry(checksum, entry).header.size;
-}
-
-interface WholeFile {
-  readonly header: FileHeader;
-  readonly content: Uint8Array;
-}
-
-function readFile(repository: Repository, commit: StoredCommit, checksum: Checksum): WholeFile {
-  const entry = commit.chunk.get(checksum);
-  if (entry === undefined) throw missing("file", checksum);
-  const { header, content, external } = fileEntry(checksum, entry);
-  if (external === undefined) return { header, content };
-  if (header.size > MAX_FILE) {
-    const message = `Cannot put file object ${checksum} of ${header.size} bytes into a delta`;
+  /** Whether a file goes into a part; a file that is too large, and like no other, does not. */
+  #wanted(file: PlannedFile): boolean {
+    const { checksum, header: { size }, source } = file;
+    const { minFallbackSize = Infinity } = this.#options;
+    if (size >= minFallbackSize && (source === undefined || size > MAX_FILE)) {
+      this.#fallBack(file);
+      return false;
+    }
+    if (size <= MAX_FILE) return true;
+    const message = `Cannot put file object ${checksum} of ${size} bytes into a delta`;
     throw new UnsupportedError(message);
   }
-  const { fd } = repository.objects.open(external);
-  using _fd = fd;
-  const bytes = addressable(header.size);
-  if (preadFull(fd, bytes, 0) !== header.size) {
-    throw new FormatError("ostree file", `Object of file ${checksum} is cut off`);
+
+  #fallBack({ checksum, header: { size } }: PlannedFile): void {
+    // How small it gets in an archive is not known here; it is told for progress only.
+    this.#fallbacks.push({ kind: "file", checksum, size, uncompressedSize: size });
   }
-  return { header, content: bytes };
+
+  async #encode(files: readonly PlannedFile[]): Promise<void> {
+    const { maxPatchSize = PATCH_SIZE, minFallbackSize = Infinity } = this.#options;
+    const place = objectPlace(this.#repository);
+    const batches = [...batched(files)];
+    const tasks = batches.map((batch): EncodeTask => ({
+      place,
+      files: batch.map(toEncode),
+      maxPatchSize,
+    }));
+    let index = 0;
+    for await (const result of this.#pool.map<EncodeTask, EncodedFiles>("encode-files", tasks)) {
+      const batch = batches[index++]!;
+      let at = 0;
+      for (const encoded of unpackEncoded(result)) {
+        const file = batch[at++]!;
+        if (encoded.source === undefined && encoded.size >= minFallbackSize) {
+          this.#fallBack(file);
+          continue;
+        }
+        if (encoded.patch) this.#patches++;
+        const { checksum, header } = file;
+        await this.#add(
+          encoded.payload.length,
+          (part) => part.addEncoded(checksum, header, encoded),
+        );
+      }
+    }
+  }
+
+  /** Adds an object with a payload of `size` bytes. */
+  async #add(size: number, add: (part: PartWriter) => void): Promise<void> {
+    const { maxChunkSize = CHUNK_SIZE } = this.#options;
+    if (!this.#part.empty && this.#part.size + size > maxChunkSize) await this.#flush();
+    add(this.#part);
+    this.#objects++;
+  }
+
+  /** Sends the part to be packed. */
+  async #flush(): Promise<void> {
+    if (this.#part.empty) return;
+    const { plain, ...rest } = this.#part.finish();
+    this.#part = new PartWriter();
+    const packed = this.#pool.run<PackedPart>("pack-part", { plain, compress: this.#compress }, {
+      transfer: [plain.buffer],
+    });
+    packed.catch(() => {}); // seen in its turn; not unhandled until then
+    this.#packing.push({ ...rest, packed });
+    // As many parts are in memory as can be worked on.
+    if (this.#packing.length > this.#pool.size) await this.#finish();
+  }
+
+  /** Takes the first part that is being packed. */
+  async #finish(): Promise<void> {
+    const { packed, ...rest } = this.#packing[0]!;
+    const { bytes, checksum } = await packed;
+    this.#packing.shift();
+    const index = this.#written.length;
+    const inline = this.#inline ? bytes : undefined;
+    this.#written.push({ ...rest, checksum, size: bytes.length, inline });
+    if (this.#inline) return;
+    const { onPart } = this.#options;
+    if (onPart === undefined) this.#files.push(bytes);
+    else onPart(bytes, index);
+  }
+
+  #result(): GeneratedDelta {
+    const { from, to, target, timestamp, signKey } = this.#options;
+    const detached = readDetachedMetadata(this.#repository, target);
+    const plain = encodeDeltaSuperblock({
+      from,
+      to,
+      commitBytes: target.chunk.get(to)!.data,
+      detached: detached === undefined ? undefined : parseMetadata(detached),
+      timestamp: timestamp ?? target.commit.timestamp,
+      parts: this.#written,
+      fallbacks: this.#fallbacks,
+    });
+    const superblock = signKey === undefined
+      ? plain
+      : encodeDeltaEnvelope(plain, signKey.signatures(plain));
+    const outside = this.#inline ? 0 : this.#written.reduce((sum, { size }) => sum + size, 0);
+    return {
+      superblock,
+      parts: this.#written.length,
+      files: this.#files,
+      size: superblock.length + outside,
+      objects: this.#objects,
+      fallbacks: this.#fallbacks.length,
+      patches: this.#patches,
+    };
+  }
 }
 
-function compare(file: WholeFile, old: WholeFile, source: Checksum): Likeness | undefined {
-  if (isSymlink(file.header) || isSymlink(old.header)) return undefined;
-  const runs = sharedRuns(old.content, file.content);
-  return runs.length === 0 ? undefined : { source, runs };
+function toEncode({ checksum, framed, external, header, source }: PlannedFile): FileToEncode {
+  // A view would take the whole commit along to the worker.
+  return { checksum, framed: framed.slice(), external: external!, size: header.size, source };
+}
+
+/** Batches of files with a bounded content, in their order. */
+function* batched(files: readonly PlannedFile[]): Generator<PlannedFile[]> {
+  let batch: PlannedFile[] = [];
+  let bytes = 0;
+  for (const file of files) {
+    const size = file.header.size + (file.source?.size ?? 0);
+    if (batch.length > 0 && (bytes + size > BATCH.bytes || batch.length >= BATCH.files)) {
+      yield batch;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(file);
+    bytes += size;
+  }
+  if (batch.length > 0) yield batch;
 }

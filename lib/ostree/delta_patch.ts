@@ -3,8 +3,13 @@ import { FormatError } from "../base/mod.ts";
 
 const FORMAT = "ostree delta";
 /** A record's head: three numbers of 64 bits, magnitude and sign. */
-const RECORD = { diff: [0, "i64sm"], extra: [8, "i64sm"], seek: [16, "i64sm"] } as const;
-const RECORD_SIZE = 24;
+export const PATCH_RECORD = {
+  diff: [0, "i64sm"],
+  extra: [8, "i64sm"],
+  seek: [16, "i64sm"],
+} as const;
+/** Bytes of a record's head. */
+export const PATCH_RECORD_SIZE = 24;
 /** Bytes worked on at a time. */
 const PIECE = 256 * 1024;
 
@@ -41,11 +46,13 @@ export class Patcher {
     let at = 0;
     let position = 0;
     while (left > 0) {
-      if (patch.length - at < RECORD_SIZE) throw new FormatError(FORMAT, "corrupt patch: cut off");
-      const diff = signMagnitude(view, at + RECORD.diff[0]);
-      const extra = signMagnitude(view, at + RECORD.extra[0]);
-      const seek = signMagnitude(view, at + RECORD.seek[0]);
-      at += RECORD_SIZE;
+      if (patch.length - at < PATCH_RECORD_SIZE) {
+        throw new FormatError(FORMAT, "corrupt patch: cut off");
+      }
+      const diff = signMagnitude(view, at + PATCH_RECORD.diff[0]);
+      const extra = signMagnitude(view, at + PATCH_RECORD.extra[0]);
+      const seek = signMagnitude(view, at + PATCH_RECORD.seek[0]);
+      at += PATCH_RECORD_SIZE;
       if (diff < 0 || extra < 0 || diff > left || extra > left - diff) {
         throw new FormatError(FORMAT, "corrupt patch: more than the object's size");
       }

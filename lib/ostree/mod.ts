@@ -232,6 +232,6 @@ export { checkStoredCommit, type CommitFsckReport } from "./commit_fsck.ts";
 export { commitImage, type CommitImageOptions, type CreatedCommit } from "./commit_image.ts";
 export { exportCommit, type ExportOptions, type ExportResult } from "./export.ts";
 export { deltaFromServer, type DeltaServer, type ServerDeltaOptions } from "./delta_remote.ts";
-export { type LocalDelta, readLocalDelta, writeLocalDelta } from "./delta_files.ts";
+export { DeltaDirectory, type LocalDelta, readLocalDelta, writeLocalDelta } from "./delta_files.ts";
 export { type GeneratedDelta, generateDelta, type GenerateDeltaOptions } from "./delta_generate.ts";
 export { SecretKey } from "./secret_key.ts";

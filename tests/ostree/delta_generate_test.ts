@@ -34,32 +34,39 @@ Deno.test("generateDelta() makes deltas that give the same commits", async (t) =
     ) {
       await t.step(`${name}, ${algorithm.hash}`, async () => {
         using other = newRepository(dir.join(name), algorithm);
-        const whole = generateDelta(repository, { to: first.commit, ...how });
+        const whole = await generateDelta(repository, { to: first.commit, ...how });
         assert.equal(whole.objects, 12 + 26);
         writeLocalDelta(dir.join(`${name}-whole`), whole);
         const applied = await applyLocalDelta(other, dir.join(`${name}-whole`));
         assert.equal(applied.stream, first.stream);
-        const update = generateDelta(repository, { from: first.commit, to: second.commit, ...how });
+        const update = await generateDelta(repository, {
+          from: first.commit,
+          to: second.commit,
+          ...how,
+        });
         assert.equal(update.objects, 5 + 6);
-        assert.equal(update.parts.length, name === "files" ? 1 : 0);
+        assert.equal(update.files.length, name === "files" ? 1 : 0);
         writeLocalDelta(dir.join(`${name}-update`), update);
         const next = await applyLocalDelta(other, dir.join(`${name}-update`));
         assert.equal(next.stream, second.stream);
         assert.deepEqual(next.stats.delta, { metadata: 6, files: 6, parts: 1 });
       });
     }
-    await t.step(`always the same, ${algorithm.hash}`, () => {
+    await t.step(`always the same, ${algorithm.hash}`, async () => {
       const options = { from: first.commit, to: second.commit };
-      const [one, two] = [generateDelta(repository, options), generateDelta(repository, options)];
+      const [one, two] = [
+        await generateDelta(repository, options),
+        await generateDelta(repository, options),
+      ];
       assert.deepEqual(one.superblock, two.superblock);
       const { timestamp, commit } = parseDeltaSuperblock(one.superblock);
       assert.equal(timestamp, commit.timestamp);
-      const later = generateDelta(repository, { ...options, timestamp: 7n });
+      const later = await generateDelta(repository, { ...options, timestamp: 7n });
       assert.equal(parseDeltaSuperblock(later.superblock).timestamp, 7n);
     });
     await t.step(`nothing to do, ${algorithm.hash}`, async () => {
-      const none = generateDelta(repository, { from: second.commit, to: second.commit });
-      assert.deepEqual([none.parts.length, none.objects], [0, 0]);
+      const none = await generateDelta(repository, { from: second.commit, to: second.commit });
+      assert.deepEqual([none.parts, none.objects], [0, 0]);
       writeLocalDelta(dir.join("none"), none);
       assert.ok((await applyLocalDelta(repository, dir.join("none"))).present);
     });
@@ -72,8 +79,8 @@ Deno.test("generateDelta() needs both commits", async () => {
   using repository = newRepository(dir.join("repo"));
   await pullCommit(repository, source, { reference: A });
   const [a, b] = [A as Checksum, B as Checksum];
-  assert.throws(() => generateDelta(repository, { to: b }), NotFoundError);
-  assert.throws(() => generateDelta(repository, { from: b, to: a }), NotFoundError);
+  await assert.rejects(() => generateDelta(repository, { to: b }), NotFoundError);
+  await assert.rejects(() => generateDelta(repository, { from: b, to: a }), NotFoundError);
 });
 
 Deno.test("generateDelta() keeps detached metadata", async () => {
@@ -81,7 +88,7 @@ Deno.test("generateDelta() keeps detached metadata", async () => {
   using source = LocalRepository.open(unpack(dir.join("remote"), "signed"));
   using repository = newRepository(dir.join("repo"));
   const { commit, stream } = await pullCommit(repository, source, { reference: "signed" });
-  const delta = generateDelta(repository, { to: commit, inline: true });
+  const delta = await generateDelta(repository, { to: commit, inline: true });
   assert.deepEqual(
     Buffer.from(parseDeltaSuperblock(delta.superblock).detached!),
     Buffer.from((await source.readDetached(commit))!),
@@ -97,7 +104,7 @@ Deno.test("generateDelta() leaves large files to be fetched", async () => {
   using repository = newRepository(dir.join("repo"));
   const { commit } = await pullCommit(repository, source, { reference: A });
   const minFallbackSize = 128;
-  const delta = generateDelta(repository, { to: commit, minFallbackSize });
+  const delta = await generateDelta(repository, { to: commit, minFallbackSize });
   const { fallbacks } = parseDeltaSuperblock(delta.superblock);
   assert.ok(fallbacks.length > 0);
   assert.equal(delta.fallbacks, fallbacks.length);
@@ -123,7 +130,7 @@ Deno.test("generateDelta() signs superblocks", async (t) => {
   for (const text of [`ed25519:${secret}`, `ed25519:file:${dir.write("key", secret + "\n")}`]) {
     await t.step(text.includes("file") ? "key in a file" : "key", async () => {
       const signKey = SecretKey.fromArgument(text);
-      const delta = generateDelta(repository, { to: commit, inline: true, signKey });
+      const delta = await generateDelta(repository, { to: commit, inline: true, signKey });
       const { superblock, signatures } = openDeltaEnvelope(delta.superblock);
       assert.equal((await verifyDelta(superblock, signatures, { policy })).valid.length, 1);
       writeLocalDelta(dir.join("delta"), delta);
