@@ -13,6 +13,7 @@ import { type Fd, fstat, preadFull } from "../../ffi/mod.ts";
 import {
   type DiskObjectStore,
   ObjectDirectory,
+  singleObject,
   type StoredObject,
   streamContent,
 } from "../repository/mod.ts";
@@ -24,6 +25,7 @@ import {
   type LayerTarget,
 } from "./layer_import.ts";
 import { ContentCheck, openStore, readStoredStream, type StoreRoot } from "./pack.ts";
+import { SplitCheck } from "./split_check.ts";
 
 /** A layer of another repository, as sent to a worker. */
 export interface StoredLayerTask extends LayerTarget {
@@ -93,6 +95,8 @@ class Sharing {
   readonly #objects: DiskObjectStore;
   readonly #stream: Splitstream;
   readonly #check: ContentCheck;
+  /** Whether the layer is split as its tar has to be; none for blobs, which are one object. */
+  readonly #split: SplitCheck | undefined;
   readonly #directory: ObjectDirectory;
   readonly #piece = new Uint8Array(PIECE);
   readonly #stats = { objects: 0, created: 0, createdBytes: 0, inlineBytes: 0 };
@@ -107,6 +111,7 @@ class Sharing {
     this.#objects = source.objects;
     this.#stream = source.stream;
     this.#check = source.check;
+    this.#split = splitCheck(source.stream);
     this.#directory = new ObjectDirectory(task.objects);
   }
 
@@ -134,6 +139,7 @@ class Sharing {
       await letMessagesIn();
       context.signal.throwIfAborted();
     }
+    this.#split?.finish();
     this.#check.finish();
     const stored = this.#directory.store(writer.finish(), { thorough: true });
     return {
@@ -146,6 +152,7 @@ class Sharing {
 
   #take(bytes: Uint8Array): void {
     this.#check.update(bytes);
+    this.#split?.bytes(bytes);
     this.#size += bytes.length;
   }
 
@@ -153,6 +160,7 @@ class Sharing {
   #share(id: ObjectId): StoredObject {
     const { fd } = this.#objects.open(id);
     using source = fd;
+    this.#split?.object(fstat(source).size);
     const stored = this.#clone(source) ?? this.#adopt(source, id);
     if (stored.id !== id) throw new DigestMismatchError("object", id, stored.id);
     this.#stats.objects++;
@@ -197,6 +205,20 @@ class Sharing {
       if (got < PIECE) return;
     }
   }
+}
+
+/**
+ * What makes sure that parts can be taken over as they are.
+ *
+ * @throws {FormatError} for streams that are no layers
+ */
+function splitCheck(stream: Splitstream): SplitCheck | undefined {
+  if (stream.contentType === CONTENT_TYPE.ociLayer) return new SplitCheck();
+  if (stream.contentType === CONTENT_TYPE.ociBlob) {
+    singleObject(stream);
+    return undefined;
+  }
+  throw new FormatError("splitstream", "Stream is no layer");
 }
 
 /** The digest that a layer's stored content must have, when there is one. */

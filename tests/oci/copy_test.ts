@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { HashName } from "../../lib/base/mod.ts";
-import { checkImages, copyImage, openImageRef } from "../../lib/oci/mod.ts";
+import type { Digest, HashName } from "../../lib/base/mod.ts";
+import { checkImages, copyImage, layerEntries, openImageRef } from "../../lib/oci/mod.ts";
+import { registerImage } from "../../lib/oci/register.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
+import { CONTENT_TYPE, type SplitstreamWriter } from "../../lib/splitstream/mod.ts";
 import { loadNative } from "../helpers/native.ts";
 import { content, header } from "../helpers/make_tar.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
@@ -106,6 +108,81 @@ Deno.test("copyImage() takes no damaged layer along", async (t) => {
         assert.ok((await to.fsck()).ok);
       });
     }
+  }
+});
+
+/** Puts a layer in the place of an image's only one: the same bytes, cut in other places. */
+function cutAnew(
+  repository: Repository,
+  cut: (tar: Uint8Array, stream: SplitstreamWriter) => void,
+): void {
+  const { manifest, manifestDigest, manifestStream, configStream, layerIds } = openImageRef(
+    repository,
+    "t",
+  );
+  const [id] = layerIds as [Digest];
+  const tar = Buffer.concat([
+    ...repository.streamContent(repository.openStream(`oci-layer-${id}`)).map((p) => p.slice()),
+  ]);
+  using stream = repository.newStream(CONTENT_TYPE.ociLayer);
+  cut(tar, stream);
+  const object = repository.objects.write(stream.finish()).id;
+  const mediaType = manifest.mediaType!;
+  const descriptor = { mediaType, digest: manifestDigest, size: manifestStream.bytes.length };
+  registerImage(repository, {
+    selected: { descriptor, bytes: Uint8Array.from(manifestStream.bytes), manifest },
+    configBytes: configStream.bytes,
+    layers: [{ id, object }],
+    images: new Map(),
+  }, { tag: "t" });
+}
+
+Deno.test("copyImage() shares no layer that is cut so that another tree comes out", async (t) => {
+  const [a, b, c] = ["a".repeat(1000), "b".repeat(1000), "c".repeat(1000)];
+  const tar = Buffer.concat([
+    header({ name: "usr/", type: "5", mode: 0o755 }),
+    ...[["usr/a", a], ["usr/b", b], ["usr/c", c]].map(([name, text]) => file(name!, text!)),
+    Buffer.alloc(1024),
+  ]);
+  /** Where the content of each file starts. */
+  const [atA, atB, atC] = [1024, 1024 + 1536, 1024 + 2 * 1536];
+  const cases: Record<string, readonly (readonly [from: number, to: number])[]> = {
+    "an object that holds another file too": [[atA, atB + 1000], [atC, atC + 1000]],
+    "an object that is longer than its file": [[atA, atA + 1024], [atB, atB + 1000]],
+    "an object that is shorter than its file": [[atA, atA + 999]],
+    "a file without an object": [[atA, atA + 1000], [atB, atB + 1000]],
+    "an object that is no file": [[0, 512], [atA, atA + 1000]],
+    "an object behind the end": [
+      ...[atA, atB, atC].map((at) => [at, at + 1000] as const),
+      [tar.length - 512, tar.length],
+    ],
+  };
+  for (const [name, objects] of Object.entries(cases)) {
+    await t.step(name, async () => {
+      using dir = new TempDir();
+      using from = newRepository(dir.join("from"));
+      await pull(from, makeImage(dir.join("layout"), { layers: [tar] }));
+      cutAnew(from, (bytes, stream) => {
+        let at = 0;
+        for (const [start, end] of objects) {
+          stream.addInline(bytes.subarray(at, start));
+          const { id, size } = from.objects.write(bytes.slice(start, end));
+          stream.addExternal(id, size);
+          at = end;
+        }
+        stream.addInline(bytes.subarray(at));
+      });
+      using to = newRepository(dir.join("to"));
+      await assert.rejects(
+        copyImage(to, "t", { from, name: "t", zerocopy: true }),
+        (error) => /split in the wrong place/.test(chain(error)),
+      );
+      assert.deepEqual(to.listStreams(), []);
+      // Copied byte by byte, it is cut as it has to be.
+      await copyImage(to, "t", { from, name: "t" });
+      const paths = [...layerEntries(to, openImageRef(to, "t").layerIds[0]!)].map((e) => e.path);
+      assert.deepEqual(paths, ["/usr", "/usr/a", "/usr/b", "/usr/c"]);
+    });
   }
 });
 
