@@ -13,6 +13,8 @@ export interface RequestOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** Body. */
   readonly body?: Uint8Array<ArrayBuffer> | string;
+  /** Whether the body must not follow a redirect to another origin. @default false */
+  readonly secret?: boolean;
   /** Largest body of the answer in bytes. @default 65536 */
   readonly maxSize?: number;
   /** Statuses that are answers, others being errors. @default all but passing troubles */
@@ -46,8 +48,8 @@ export class AnswerExchange implements Exchange {
 
   /** The request. */
   request(): HttpRequest {
-    const { method = "GET", headers, body } = this.#options;
-    return { method, headers: { "accept-encoding": "identity", ...headers }, body };
+    const { method = "GET", headers, body, secret } = this.#options;
+    return { method, headers: { "accept-encoding": "identity", ...headers }, body, secret };
   }
 
   /** Whether the answer is one. */

@@ -9,6 +9,8 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** Body; kept by the caller, since it may be sent more than once. */
   readonly body?: Uint8Array<ArrayBuffer> | string | undefined;
+  /** Whether the body must not follow a redirect to another origin. @default false */
+  readonly secret?: boolean | undefined;
   /**
    * Whether a redirect may lead from https to http: for content that is verified anyway.
    *

@@ -87,7 +87,12 @@ export class Sender implements Disposable {
       } else if (status < 307 && method !== "GET" && method !== "HEAD") {
         throw new HttpError(start, `A ${method} request was redirected`, { status });
       }
-      if (next.origin !== url.origin) headers = withoutSecrets(headers);
+      if (next.origin !== url.origin) {
+        headers = withoutSecrets(headers);
+        if (request.secret && body !== undefined) {
+          throw new HttpError(start, "A secret was redirected to another server", { status });
+        }
+      }
       url = next;
     }
   }

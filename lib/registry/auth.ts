@@ -181,7 +181,7 @@ export class RegistryAuth {
     const { status, bytes } = await this.#client.request(url, {
       headers,
       maxSize,
-      ...(identity === undefined ? {} : { method: "POST", body: form.toString() }),
+      ...(identity === undefined ? {} : { method: "POST", body: form.toString(), secret: true }),
     }).catch((error: unknown) => {
       throw error instanceof HttpError ? registryError(error, { what, access }) : error;
     });

@@ -139,6 +139,21 @@ Deno.test("authorization does not follow to another origin, nor back", async () 
   assert.deepEqual(seen, ["Bearer secret", null, null]);
 });
 
+Deno.test("a secret body follows to the same origin only", async () => {
+  await using server: FaultServer = new FaultServer((request) => {
+    const port = server.host.split(":")[1];
+    const next = { "/x": "/y", "/y": `http://localhost:${port}/z` };
+    const location = next[request.path as keyof typeof next];
+    return location === undefined ? {} : { status: 307, headers: { location } };
+  });
+  using client = new HttpClient();
+  await assert.rejects(
+    client.request(new URL(server.url + "/x"), { method: "POST", body: "token", secret: true }),
+    { name: "HttpError", message: /A secret was redirected to another server/ },
+  );
+  assert.deepEqual(server.requests.map(({ path }) => path), ["/x", "/y"]);
+});
+
 Deno.test("RateLimit lets bytes through as fast as they may", async () => {
   const limit = new RateLimit(1_000_000);
   const started = performance.now();
