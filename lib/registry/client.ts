@@ -12,7 +12,10 @@ import { defaultSurroundings, type Surroundings } from "./surroundings.ts";
 
 /** How registries are talked to. */
 export interface RegistryClientOptions {
-  /** Shown to every registry; `"none"` shows nothing. Files are looked at only when it is missing. */
+  /**
+   * Shown to the registries that references name, not to other places that registries.conf leads to:
+   * for those, and when it is missing, files are looked at. `"none"` shows nothing to anybody.
+   */
   readonly credentials?: Credentials | "none" | undefined;
   /** File with credentials, in place of the usual ones. */
   readonly authFile?: string | undefined;
@@ -111,7 +114,7 @@ export class RegistryClient implements Disposable {
     const auth = new RegistryAuth(host.client, {
       host: physical.domain,
       secure: host.secure,
-      credentials: () => this.#login(physical.name),
+      credentials: () => this.#login(physical, reference),
     });
     auth.learn(host.headers);
     const stranger = () => this.#stranger ??= new HttpClient(this.#http());
@@ -166,10 +169,14 @@ export class RegistryClient implements Disposable {
     return host;
   }
 
-  #login(name: string): Promise<Credentials | undefined> {
+  #login(
+    { domain, name }: DockerReference,
+    typed: DockerReference,
+  ): Promise<Credentials | undefined> {
     const { credentials, authFile, systemAuth } = this.#options;
     if (credentials === "none") return Promise.resolve(undefined);
-    if (credentials !== undefined) return Promise.resolve(credentials);
+    // Who gave them meant the registry that was named, and no mirror of somebody else's.
+    if (credentials !== undefined && domain === typed.domain) return Promise.resolve(credentials);
     let found = this.#credentials.get(name);
     if (found === undefined) {
       const surroundings = this.#surroundings;

@@ -565,6 +565,42 @@ Deno.test("mirrors are asked first, and their faults are told with the last one"
   }
 });
 
+Deno.test("credentials that are given are not for mirrors, which have their own in files", async () => {
+  const given = "Basic " + btoa("someone:hunter2");
+  const filed = "Basic " + btoa("mirror:own");
+  const asking = (answer: FaultReply, login: string) =>
+    new FaultServer((request) => {
+      if (request.headers.get("authorization") === login) return answer;
+      return { status: 401, headers: { "www-authenticate": 'Basic realm="x"' } };
+    });
+  await using main = asking({ body: image.manifest.bytes }, given);
+  await using mirror = asking({ status: 404 }, filed);
+  using dir = new TempDir();
+  Deno.writeTextFileSync(
+    dir.join("registries.conf"),
+    `[[registry]]\nlocation="${main.host}"\ninsecure=true\n` +
+      `[[registry.mirror]]\nlocation="${mirror.host}/m"\ninsecure=true\n`,
+  );
+  Deno.writeTextFileSync(
+    dir.join("auth.json"),
+    JSON.stringify({ auths: { [mirror.host]: { auth: btoa("mirror:own") } } }),
+  );
+  const variable = (name: string) =>
+    name === "CONTAINERS_REGISTRIES_CONF" ? dir.join("registries.conf") : undefined;
+  using client = new RegistryClient({
+    credentials: LOGIN,
+    authFile: dir.join("auth.json"),
+    surroundings: { variable, uid: 0, root: "/nonexistent" },
+    http: { backoff: 1, retries: 1 },
+  });
+  const repository = await client.repository(parseDockerReference(`${main.host}/a:t`));
+  assert.equal(repository.physical.name, `${main.host}/a`);
+  const shown = (server: FaultServer) =>
+    server.requests.map(({ headers }) => headers.get("authorization")).filter((one) => one);
+  assert.deepEqual(shown(main), [given]);
+  assert.deepEqual(new Set(shown(mirror)), new Set([filed]));
+});
+
 Deno.test("layers that registries must not give come from where they say", async () => {
   await using elsewhere = new FaultServer((request) => plainReply(request, BLOB.bytes));
   await using server = registry(() => ({ status: 404 }));
