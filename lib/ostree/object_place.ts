@@ -1,6 +1,6 @@
 /** Where a repository's objects are, as told to workers. */
 import type { Algorithm } from "../base/mod.ts";
-import { Fd, openDir } from "../../ffi/mod.ts";
+import { type Fd, openDir } from "../../ffi/mod.ts";
 import { DiskObjectStore, type Repository } from "../repository/mod.ts";
 
 /** A repository's objects; plain data, so that it can be sent to a worker. */
