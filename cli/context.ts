@@ -7,6 +7,7 @@ import type { ProgressEvent } from "../lib/base/mod.ts";
 import type { CommandUnknownOpts } from "./commander.ts";
 import type { GlobalOptions } from "./globals.ts";
 import { type ByteSink, Output } from "./output.ts";
+import { printableLines } from "./printable.ts";
 import type { ProgressDisplay } from "./progress_display.ts";
 
 /** What every command works with. */
@@ -45,7 +46,7 @@ export class Context {
    */
   warn(text: string): void {
     if (this.globals.quiet) return;
-    this.stderr.line(`warning: ${text}`);
+    this.stderr.line(printableLines(`warning: ${text}`));
     this.stderr.flush();
   }
 
@@ -56,7 +57,7 @@ export class Context {
    */
   note(text: string): void {
     if (this.globals.quiet) return;
-    this.stderr.line(`note: ${text}`);
+    this.stderr.line(printableLines(`note: ${text}`));
     this.stderr.flush();
   }
 

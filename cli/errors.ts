@@ -7,6 +7,7 @@ import { ComposefsError } from "../lib/base/mod.ts";
 import { EXIT } from "./exit_codes.ts";
 import { hintFor } from "./hints.ts";
 import type { Output } from "./output.ts";
+import { printableLines } from "./printable.ts";
 
 /** The command line is wrong: exit code 2. */
 export class UsageError extends Error {
@@ -119,14 +120,14 @@ function isUnexpected(error: unknown): boolean {
 export function reportError(error: unknown, options: ReportOptions): number {
   const { stderr } = options;
   if (error instanceof UsageError) {
-    stderr.line(`error: ${error.message}`);
+    stderr.line(printableLines(`error: ${error.message}`));
     for (const line of error.details) stderr.line(`  ${line}`);
     if (error.showUsage && options.usage !== undefined) stderr.write(`\n${options.usage}\n`);
     stderr.line("\nFor more information, try '--help'.");
     stderr.flush();
     return EXIT.usage;
   }
-  const [outer, ...causes] = causeChain(error);
+  const [outer, ...causes] = causeChain(error).map(printableLines);
   const prefix = isUnexpected(error) ? "unexpected failure: " : "";
   stderr.line(`Error: ${prefix}${outer}`);
   if (causes.length > 0) stderr.line("\nCaused by:");
@@ -139,7 +140,9 @@ export function reportError(error: unknown, options: ReportOptions): number {
     : hintFor(error, options.programName);
   if (hint !== undefined) stderr.line(`\nhint: ${hint}`);
   if (options.debug) {
-    for (let at = error; at instanceof Error; at = at.cause) stderr.line(`\n${at.stack}`);
+    for (let at = error; at instanceof Error; at = at.cause) {
+      stderr.line(printableLines(`\n${at.stack}`));
+    }
   }
   stderr.flush();
   return EXIT.failed;

@@ -6,6 +6,7 @@
 import type { ProgressEvent } from "../lib/base/mod.ts";
 import type { ProgressMode } from "./globals.ts";
 import type { Output } from "./output.ts";
+import { printableLines } from "./printable.ts";
 import type { ProgressBars } from "./progress_bars.ts";
 import type { ProgressDisplay } from "./progress_display.ts";
 import { formatSize } from "./size.ts";
@@ -35,9 +36,9 @@ function plainLine(event: ProgressEvent): string | undefined {
     case "done":
       return `${event.id}: done, ${formatSize(event.transferred)}`;
     case "message":
-      return event.text;
+      return printableLines(event.text);
     case "warning":
-      return `warning: ${event.text}`;
+      return printableLines(`warning: ${event.text}`);
   }
 }
 

@@ -1,3 +1,5 @@
+import { printable } from "./printable.ts";
+
 /** What each kind of rule is drawn with: left end, line, crossing, right end. */
 const RULES = {
   top: ["┌", "─", "┬", "┐"],
@@ -17,15 +19,6 @@ function displayWidth(text: string): number {
   let width = 0;
   for (const character of text) width += ZERO.test(character) ? 0 : WIDE.test(character) ? 2 : 1;
   return width;
-}
-
-/** Names may hold anything; what would move the cursor is shown as an escape. */
-export function printable(text: string): string {
-  return text.replace(
-    // deno-lint-ignore no-control-regex
-    /[\x00-\x1f\x7f-\x9f]/g,
-    (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"),
-  );
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 import type { TrustReport } from "../lib/oci/mod.ts";
 import type { Output } from "./output.ts";
-import { printable } from "./table.ts";
+import { printable } from "./printable.ts";
 
 /** A demand in a line. */
 export function requirementLine(requirement: Record<string, unknown>): string {

@@ -12,7 +12,7 @@ import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
 import { EXIT } from "../exit_codes.ts";
-import { printable } from "../table.ts";
+import { printable } from "../printable.ts";
 import { registriesDOption } from "../trust_options.ts";
 
 const DESCRIPTION = `Tell all that is wrong or strange in a policy

@@ -9,7 +9,7 @@ import {
 import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
-import { printable } from "../table.ts";
+import { printable } from "../printable.ts";
 import { identityOption, policyOption } from "../trust_options.ts";
 import { requirementLine } from "../trust_output.ts";
 

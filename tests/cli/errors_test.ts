@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { ComposefsError, NotFoundError, withContext } from "../../lib/base/mod.ts";
 import { causeChain, FailedError, reportError, UsageError } from "../../cli/errors.ts";
 import { type ByteSink, ClosedPipeError, Output } from "../../cli/output.ts";
+import { progressDisplay } from "../../cli/progress.ts";
 import { formatSize } from "../../cli/size.ts";
 import { Context } from "../../cli/context.ts";
 import { main } from "../../cli/main.ts";
@@ -89,6 +90,12 @@ const reports: { name: string; error: unknown; code: number; text: RegExp }[] = 
     text: /^Error: image not found: x\n\nhint: "cfs images" /,
   },
   {
+    name: "what terminals take for commands is shown",
+    error: withContext("a\x1b]0;title\x07", new FailedError("b\x9b2Jc\td")),
+    code: 1,
+    text: /^Error: a\\x1b\]0;title\\x07\n\nCaused by:\n {4}b\\x9b2Jc\td\n$/,
+  },
+  {
     name: "a fault of the program is called one",
     error: new TypeError("x is undefined"),
     code: 1,
@@ -120,6 +127,19 @@ Deno.test("reportError() shows what failed, why, what helps, and nothing of the 
     reportError(error, { stderr: new Output(sink), programName: "cfs", debug: true });
     assert.equal(text().match(/^ComposefsError: [ab]\n +at /gm)?.length, 2);
   });
+});
+
+Deno.test("warnings and progress show what terminals take for commands", async () => {
+  for (const mode of [undefined, "plain"] as const) {
+    const { sink, text } = kept();
+    const context = new Context({ programName: "cfs", stdout: sink, stderr: sink });
+    if (mode === undefined) context.warn("a\x1b[1m");
+    else {
+      using display = await progressDisplay(mode, context.stderr);
+      display.sink({ type: "warning", text: "a\x1b[1m" });
+    }
+    assert.equal(text(), "warning: a\\x1b[1m\n");
+  }
 });
 
 Deno.test("Output keeps the order of text and bytes, waits for slow readers, and tells closed ones", () => {
