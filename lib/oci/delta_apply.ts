@@ -1,6 +1,6 @@
 /** Making a layer from a tar-diff and the old image's files; runs in a worker (spec: oci 7.4). */
-import { type ObjectId, objectPath, type TaskContext, UnsupportedError } from "../base/mod.ts";
-import { type Fd, fstat, fstatfs, O, openAt, preadFull } from "../../ffi/mod.ts";
+import { type ObjectId, objectPath, type TaskContext } from "../base/mod.ts";
+import { type Fd, fstat, O, openAt, preadFull } from "../../ffi/mod.ts";
 import {
   applyTarDiff,
   type SourceFile,
@@ -29,11 +29,6 @@ export interface DeltaTask extends LayerTarget {
   /** Most bytes that the layer may have. */
   readonly limit: number;
 }
-
-/** Bytes of a layer between two looks at the free space. */
-const LOOK_STEP = 16 * 1024 * 1024;
-/** Free space that others are left, in bytes. */
-const RESERVE = 16 * 1024 * 1024;
 
 /** Copied files that are remembered until they are asked for. */
 const MAX_COPIES = 100_000;
@@ -117,29 +112,10 @@ export async function applyDelta(
     copied: (file, offset) => copies.add(file, offset),
   });
   return await importUnpacked(task, {
-    pieces: watched(pieces, task.objects.dir),
+    pieces,
     check: () => packed.finish(),
     counted: (objects) => reader.objects = objects,
     stored: (offset, size) => copies.take(offset, size),
     beforeWait,
   }, context);
-}
-
-/** Gives up while there is still some space: a small delta can make a layer of any size. */
-async function* watched(
-  pieces: AsyncIterable<Uint8Array>,
-  dir: number,
-): AsyncGenerator<Uint8Array, void, undefined> {
-  let size = 0;
-  let look = LOOK_STEP;
-  for await (const piece of pieces) {
-    size += piece.length;
-    if (size >= look) {
-      look = size + LOOK_STEP;
-      if (fstatfs(dir).available < RESERVE) {
-        throw new UnsupportedError("No space left on device: the repository is nearly full");
-      }
-    }
-    yield piece;
-  }
 }

@@ -25,6 +25,7 @@ import {
 import type { BatchMemory } from "./batch.ts";
 import { LayerObjects, type LayerStats } from "./layer_objects.ts";
 import { missingPadding, zeroPadding } from "./padding.ts";
+import { SpaceWatch } from "./space_watch.ts";
 
 /** What every layer's task has, however its bytes are come by. */
 export interface LayerTarget {
@@ -160,6 +161,7 @@ export interface UnpackedLayer {
  * it may block; `context` emits {@linkcode LayerEvent}s.
  *
  * @throws {DigestMismatchError} when the bytes are not what was announced
+ * @throws {UnsupportedError} before the file system is full
  */
 export async function importUnpacked(
   target: LayerTarget,
@@ -186,6 +188,7 @@ export async function importUnpacked(
   });
   const splitter = blobSize === undefined ? new TarSplitter(objects) : undefined;
   if (blobSize !== undefined) objects.externalStart(blobSize);
+  const space = new SpaceWatch(target.objects.dir);
   let size = 0;
   let turn = TURN_SIZE;
   for await (const piece of layer.pieces) {
@@ -197,6 +200,7 @@ export async function importUnpacked(
     }
     unpacked.update(piece);
     size += piece.length;
+    space.check(size);
     if (splitter === undefined) objects.externalData(piece);
     else splitter.push(piece);
     counted(objects.stats.objects);
