@@ -107,9 +107,31 @@ export class GpgKeyring {
   async #load(): Promise<OpenPgp.Key[]> {
     if (this.#keys !== undefined) return this.#keys;
     const openpgp = await loadOpenPgp();
-    const keys: OpenPgp.Key[] = [];
-    for (const source of this.#sources) keys.push(...await readKeyFile(openpgp, source));
-    return this.#keys = keys;
+    const keys = new Map<string, OpenPgp.Key>();
+    for (const source of this.#sources) {
+      for (const key of await readKeyFile(openpgp, source)) {
+        const fingerprint = key.getFingerprint();
+        const other = keys.get(fingerprint);
+        keys.set(fingerprint, other === undefined ? key : await merged(other, key));
+      }
+    }
+    return this.#keys = [...keys.values()];
+  }
+}
+
+/**
+ * What two copies of a key say together, as when both are imported: what one of them revokes is
+ * revoked, and the younger of what they say about its life counts.
+ */
+async function merged(key: OpenPgp.Key, other: OpenPgp.Key): Promise<OpenPgp.Key> {
+  // Whatever the time: what counts when is asked later.
+  const always = null as unknown as Date;
+  try {
+    return await key.toPublic().update(other.toPublic(), always);
+  } catch (cause) {
+    // The library throws errors of any kind for packets it cannot take.
+    const id = key.getFingerprint().toUpperCase();
+    throw new FormatError("openpgp key", `Two copies of key ${id} cannot be joined`, { cause });
   }
 }
 

@@ -92,7 +92,7 @@ export async function checkPacket(
     return verdict("weak", `Can't check signature: insecure hash algorithm ${weak}`);
   }
   let worst: GpgVerdict | undefined;
-  // Keyrings may hold the same key several times, of which one may be out of date.
+  // Two keys may have the same id.
   for (const key of check.keys) {
     if (key.getKeys(issuer).length === 0) continue;
     const result = await checkWithKey(check, packet, key);

@@ -136,6 +136,17 @@ testWith({
       const both = new GpgKeyring([old, fresh].map((bytes) => ({ name: "x", bytes })));
       assert.equal(await status(plain, { days: 20, keyring: both }), "good");
     });
+    await t.step("an older copy of the key beside one that lasts shorter", async () => {
+      const old = await home.gpg("--export", name);
+      await new Promise((done) => setTimeout(done, 1100));
+      await home.gpg("--quick-set-expire", fingerprint, "10d");
+      const fresh = await home.gpg("--export", name);
+      for (const files of [[old, fresh], [fresh, old]]) {
+        const both = new GpgKeyring(files.map((bytes) => ({ name: "x", bytes })));
+        assert.equal(await status(plain, { days: 9, keyring: both }), "good");
+        assert.equal(await status(plain, { days: 20, keyring: both }), "expired-key");
+      }
+    });
     await t.step("a signature by a subkey", async () => {
       await home.gpg("--quick-add-key", fingerprint, "ed25519", "sign", "5d");
       const signature = await home.sign(data, "-u", name);
@@ -151,7 +162,15 @@ testWith({
     await t.step("a revoked key", async () => {
       const path = `${home.dir.path}/openpgp-revocs.d/${fingerprint}.rev`;
       const text = Deno.readTextFileSync(path).replace(":-----BEGIN", "-----BEGIN");
+      const old = await home.gpg("--export", name);
       await home.gpg("--import", home.dir.write("revoke", text));
+      const revoked = await home.gpg("--export", name);
+      // An older copy beside it takes nothing back.
+      for (const files of [[old, revoked], [revoked, old]]) {
+        const both = new GpgKeyring(files.map((bytes) => ({ name: "x", bytes })));
+        assert.equal(await status(plain, { keyring: both }), "revoked-key");
+        assert.deepEqual(await both.fingerprints(), [fingerprint]);
+      }
       const [verdict] = await (await home.keyring(name)).verify(data, [plain]);
       assert.equal(verdict?.status, "revoked-key");
       assert.match(verdict!.lines.join("\n"), /\nSignature from "signer@.*"\nKey revoked$/);
