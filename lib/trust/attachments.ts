@@ -9,9 +9,9 @@ import {
   type FoundSignature,
   type FoundSignatures,
   joinSignatures,
-  MAX_SIGNATURE_SIZE,
   MAX_SIGNATURES,
   NO_SIGNATURES,
+  SignatureBudget,
   type SignatureFault,
 } from "./signature.ts";
 
@@ -66,6 +66,7 @@ export async function findAttachments(
   source: AttachmentSource,
   digest: Digest,
 ): Promise<FoundSignatures> {
+  const budget = new SignatureBudget();
   const tag = signatureTag(digest);
   const place = `${source.name} ${tag}`;
   const parts = [
@@ -73,7 +74,7 @@ export async function findAttachments(
       const manifest = await source.tagged(tag);
       return manifest === undefined
         ? undefined
-        : await readAttached(source, manifest, { place, referrer: false });
+        : await readAttached(source, manifest, { place, budget, referrer: false });
     }),
   ];
   const listed = await attempt(`referrers of ${digest}`, async () => {
@@ -81,11 +82,12 @@ export async function findAttachments(
       .filter(({ artifactType }) => isSignatureType(artifactType) || artifactType === "");
     const found: FoundSignatures[] = [];
     for (const entry of entries.slice(0, MAX_SIGNATURES)) {
+      if (budget.spent) break;
       const at = `${source.name} ${entry.digest}`;
       found.push(
         await attempt(at, async () => {
           const manifest = await source.manifest(entry);
-          return await readAttached(source, manifest, { place: at, referrer: true });
+          return await readAttached(source, manifest, { place: at, budget, referrer: true });
         }),
       );
     }
@@ -128,9 +130,9 @@ interface Layer {
 async function readAttached(
   source: AttachmentSource,
   manifest: AttachedManifest,
-  options: { place: string; referrer: boolean },
+  options: { place: string; budget: SignatureBudget; referrer: boolean },
 ): Promise<FoundSignatures> {
-  const { place } = options;
+  const { place, budget } = options;
   if (manifest.mediaType !== MANIFEST_TYPE) {
     const reason = `unexpected MIME type for attachment manifest: ${manifest.mediaType}`;
     throw new FormatError("signature manifest", reason);
@@ -146,29 +148,32 @@ async function readAttached(
     const { mediaType, annotations } = layer;
     try {
       if (mediaType === BUNDLE_TYPE) {
-        signatures.push({ kind: "bundle", place: at, bytes: await readBlob(source, layer) });
+        signatures.push({
+          kind: "bundle",
+          place: at,
+          bytes: await readBlob(source, layer, budget),
+        });
       } else {
         // Of other attachments only that they are there is of interest.
         const isSignature = mediaType === COSIGN_PAYLOAD_TYPE;
-        const payload = isSignature ? await readBlob(source, layer) : new Uint8Array(0);
+        const payload = isSignature ? await readBlob(source, layer, budget) : new Uint8Array(0);
         signatures.push({ kind: "sigstore", place: at, mediaType, payload, annotations });
       }
     } catch (error) {
       if (!(error instanceof ComposefsError)) throw error;
       faults.push({ place: at, reason: error.message });
+      if (budget.spent) break;
     }
   }
   return { signatures, faults, notes: [] };
 }
 
-async function readBlob(source: AttachmentSource, layer: Layer): Promise<Uint8Array> {
-  const { digest, size } = layer;
-  if (size > MAX_SIGNATURE_SIZE) {
-    throw new FormatError(
-      "signature",
-      `${digest} has ${size} bytes, more than ${MAX_SIGNATURE_SIZE}`,
-    );
-  }
+async function readBlob(
+  source: AttachmentSource,
+  layer: Layer,
+  budget: SignatureBudget,
+): Promise<Uint8Array> {
+  budget.take(layer.size, layer.digest.toString());
   return await source.blob(layer);
 }
 

@@ -8,6 +8,7 @@ import {
   MAX_SIGNATURE_SIZE,
   MAX_SIGNATURES,
   parseSignatureBlob,
+  SignatureBudget,
   type SignatureFault,
 } from "./signature.ts";
 
@@ -79,6 +80,7 @@ async function collect(
 ): Promise<FoundSignatures> {
   const signatures: FoundSignature[] = [];
   const faults: SignatureFault[] = [];
+  const budget = new SignatureBudget();
   for (let n = 1;; n++) {
     const one = await read(n);
     if (one === undefined) return { signatures, faults, notes: [] };
@@ -92,10 +94,12 @@ async function collect(
       return { signatures, faults, notes: [] };
     }
     try {
+      budget.take(one.bytes.length, place);
       signatures.push(parseSignatureBlob(one.bytes, place));
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       faults.push({ place, reason: error.message });
+      if (budget.spent) return { signatures, faults, notes: [] };
     }
   }
 }

@@ -13,6 +13,40 @@ export const MAX_SIGNATURE_SIZE = 4 * 1024 * 1024;
 /** Most signatures of one kind that are looked at. */
 export const MAX_SIGNATURES = 128;
 
+/** Most bytes of signatures that are taken from one place; real ones have below 20000 each. */
+const MAX_TOTAL = 32 * 1024 * 1024;
+
+/** Counts what is taken from one place, so that many large signatures do not fill the memory. */
+export class SignatureBudget {
+  #left: number;
+
+  /** Lets so many bytes through. @default 32 MiB */
+  constructor(total: number = MAX_TOTAL) {
+    this.#left = total;
+  }
+
+  /** Whether it was not enough. */
+  get spent(): boolean {
+    return this.#left < 0;
+  }
+
+  /**
+   * Takes a signature into account.
+   *
+   * @throws {FormatError} when it is too large, or together with those before it
+   */
+  take(size: number, what: string): void {
+    if (size > MAX_SIGNATURE_SIZE) {
+      const message = `${what} has ${size} bytes, more than ${MAX_SIGNATURE_SIZE}`;
+      throw new FormatError("signature", message);
+    }
+    if (this.#left >= 0) this.#left -= size;
+    if (this.#left < 0) {
+      throw new FormatError("signature", `More than ${MAX_TOTAL} bytes of signatures`);
+    }
+  }
+}
+
 /** A simple signature: an OpenPGP message. */
 export interface SimpleSignature {
   /** What it is. */
