@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { pullImage } from "../../lib/oci/mod.ts";
 import { initRepository, Repository } from "../../lib/repository/mod.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
+import { Child } from "../helpers/child.ts";
 import "../helpers/libraries.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { ROOT, run, runOk } from "../helpers/run.ts";
@@ -59,19 +60,11 @@ async function checkRecovery(path: string, image: string, whole: Whole): Promise
   return before.objects.length > 0 ? "stored" : "empty";
 }
 
-/** A pull that has loaded everything it needs. */
-interface RunningPull {
-  readonly process: Deno.ChildProcess;
-  readonly output: ReadableStreamDefaultReader<Uint8Array>;
-}
-
 /** Starts a pull and waits until everything is loaded. */
-async function startPull(path: string, image: string): Promise<RunningPull> {
-  const [program, ...args] = child(path, image) as [string, ...string[]];
-  const process = new Deno.Command(program, { args, stdout: "piped", stderr: "null" }).spawn();
-  const output = process.stdout.getReader();
-  assert.equal(new TextDecoder().decode((await output.read()).value), "ready\n");
-  return { process, output };
+async function startPull(path: string, image: string): Promise<Child> {
+  const running = Child.start(child(path, image) as [string, ...string[]]);
+  await running.said("ready");
+  return running;
 }
 
 /** Milliseconds that an undisturbed pull takes from `ready` to `done`; of three the middle one. */
@@ -80,12 +73,11 @@ async function measure(dir: TempDir, image: string): Promise<number> {
   for (let i = 0; i < 3; i++) {
     const path = dir.join(`measure${i}`);
     initRepository(path, { insecure: true });
-    const { process, output } = await startPull(path, image);
+    const pull = await startPull(path, image);
     const started = performance.now();
-    assert.equal(new TextDecoder().decode((await output.read()).value), "done\n");
+    await pull.said("done");
     times.push(performance.now() - started);
-    await output.cancel();
-    assert.ok((await process.status).success);
+    assert.ok(await pull.end());
     Deno.removeSync(path, { recursive: true });
   }
   return times.sort((a, b) => a - b)[1]!;
@@ -103,12 +95,10 @@ Deno.test(`${KILLED} (SEED=${seed()})`, async (t) => {
   for (let round = 0; round < ROUNDS; round++) {
     const path = dir.join(`r${round}`);
     initRepository(path, { insecure: true });
-    const { process, output } = await startPull(path, image);
+    const pull = await startPull(path, image);
     const delay = duration * rng.below(1000) / 1000;
     await new Promise((resolve) => setTimeout(resolve, delay));
-    kill(process);
-    await output.cancel();
-    await process.status;
+    await pull.kill();
     try {
       phases[await checkRecovery(path, image, whole)]!++;
     } catch (cause) {
@@ -120,15 +110,6 @@ Deno.test(`${KILLED} (SEED=${seed()})`, async (t) => {
     assert.ok(phases.stored! > 0, "no pull was killed while it stored objects");
   });
 });
-
-function kill(process: Deno.ChildProcess): void {
-  try {
-    process.kill("SIGKILL");
-  } catch (error) {
-    // It was faster.
-    if (!(error instanceof TypeError)) throw error;
-  }
-}
 
 /** The calls that make or change names, or make them durable; most of them few in a small pull. */
 const CALLS = ["linkat", "symlinkat", "syncfs", "mkdirat", "/^renameat2?$"] as const;

@@ -4,6 +4,7 @@ import { pullImage, pushImage } from "../../lib/oci/mod.ts";
 import type { RegistryAccess } from "../../lib/transport/mod.ts";
 import { initRepository, Repository } from "../../lib/repository/mod.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
+import { Child } from "../helpers/child.ts";
 import "../helpers/libraries.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { TestRegistry } from "../helpers/registry.ts";
@@ -17,38 +18,27 @@ const ACCESS: RegistryAccess = {
   surroundings: { variable: () => undefined, uid: 0, root: "/nothing" },
 };
 
-async function startPush(path: string, destination: string) {
-  const script = `${ROOT}tests/faults/_push_child.ts`;
-  const args = ["run", "-A", "--quiet", "--no-check", script, path, "tag", destination];
-  const process = new Deno.Command(Deno.execPath(), { args, stdout: "piped", stderr: "null" })
-    .spawn();
-  const output = process.stdout.getReader();
-  assert.equal(new TextDecoder().decode((await output.read()).value), "ready\n");
-  return { process, output };
+async function startPush(path: string, destination: string): Promise<Child> {
+  const child = Child.startModule(`${ROOT}tests/faults/_push_child.ts`, [path, "tag", destination]);
+  await child.said("ready");
+  return child;
 }
 
 /** Milliseconds that an undisturbed push takes from `ready` to `done`. */
 async function measure(path: string, destination: string): Promise<number> {
-  const { process, output } = await startPush(path, destination);
+  const child = await startPush(path, destination);
   const started = performance.now();
-  assert.equal(new TextDecoder().decode((await output.read()).value), "done\n");
+  await child.said("done");
   const took = performance.now() - started;
-  await output.cancel();
-  assert.ok((await process.status).success);
+  assert.ok(await child.end());
   return took;
 }
 
 /** Pushes and kills it after a while; whether it had ended by then. */
 async function killPush(path: string, destination: string, after: number): Promise<boolean> {
-  const { process, output } = await startPush(path, destination);
+  const child = await startPush(path, destination);
   await new Promise((resolve) => setTimeout(resolve, after));
-  try {
-    process.kill("SIGKILL");
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error; // it was faster
-  }
-  await output.cancel();
-  return (await process.status).success;
+  return await child.kill();
 }
 
 /** Every blob that has a name is what its name says; an index leads to blobs that are there. */
@@ -83,6 +73,7 @@ function exists(path: string): boolean {
     return true;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
+    if (error instanceof Deno.errors.NotADirectory) return false; // below an archive
     throw error;
   }
 }
