@@ -23,7 +23,8 @@ OSTREE_REPO_URL is http:, https:, file:, mirrorlist=URL, metalink=URL or the nam
 remote.
 What stored commits hold is not fetched again, nor what a pull brought that did not get to its end;
 a static delta is used where there is one. Every object is checked against its checksum before
-anything gets a name. Each ref becomes its commit's tag as well.`;
+anything gets a name. Each ref becomes its commit's tag as well. Commits are pulled as a whole:
+there are no subpaths.`;
 
 function parseDepth(text: string): number {
   if (/^(?:-1|[0-9]{1,6})$/.test(text)) return Number(text);

@@ -22,10 +22,24 @@ function noise(rng: Rng, size: number): Uint8Array {
   return Uint8Array.from({ length: size }, () => rng.next());
 }
 
+/** As a compiler does it to a program: something new in the middle, addresses that have moved. */
+function recompiled(program: Uint8Array): Uint8Array {
+  const half = program.length >> 1;
+  const rng = new Rng(5);
+  const out = Uint8Array.from([
+    ...program.subarray(0, half),
+    ...noise(rng, 77),
+    ...program.subarray(half),
+  ]);
+  for (let at = half; at < out.length; at += 40 + rng.next() % 64) out[at]! += 16;
+  return out;
+}
+
 /** Two trees, the second like the first with changes of every kind. */
 function makeTrees(dir: TempDir): void {
   const rng = new Rng(7);
   const large = noise(rng, 1_500_000);
+  const program = noise(rng, 400_000);
   const text = (i: number, to: number) =>
     Array.from({ length: to }, (_, line) => `line ${line} of ${i}\n`).join("");
   for (const tree of ["one", "two"]) {
@@ -34,6 +48,8 @@ function makeTrees(dir: TempDir): void {
     dir.write(`${tree}/large`, large);
     for (let i = 0; i < 30; i++) dir.write(`${tree}/d${i % 3}/${i}`, text(i, second ? 300 : 310));
     dir.write(`${tree}/${second ? "new" : "old"}`, noise(rng, 4000));
+    // In another directory, too.
+    dir.write(`${tree}/${second ? "usr/bin" : "bin"}/tool`, second ? recompiled(program) : program);
     // Parts of it change places.
     const [a, b] = [large.subarray(0, 300_000), large.subarray(800_000, 1_200_000)];
     dir.write(`${tree}/moved`, Uint8Array.from(second ? [...b, 1, 2, 3, ...a] : [...a, ...b]));
@@ -129,7 +145,13 @@ testWith({
     using source = LocalRepository.open(repo);
     const first = (await pullCommit(repository, source, { reference: one })).commit;
     const second = (await pullCommit(repository, source, { reference: two })).commit;
-    const variants = { files: {}, inline: { inline: true }, plain: { plain: true } };
+    const variants = {
+      files: {},
+      inline: { inline: true },
+      plain: { plain: true },
+      "without patches": { maxPatchSize: 0 },
+      "many parts": { maxChunkSize: 100_000 },
+    };
     for (const [name, how] of Object.entries(variants)) {
       await t.step(name, async () => {
         using out = new TempDir();
@@ -138,7 +160,11 @@ testWith({
         const whole = await generateDelta(repository, { to: first, ...how });
         const update = await generateDelta(repository, { from: first, to: second, ...how });
         // Most of the large file is the same, and not in the delta.
-        assert.ok(whole.size > 1_500_000 && update.size < 400_000, String(update.size));
+        const patched = !("maxPatchSize" in how);
+        assert.ok(whole.size > 1_500_000, String(whole.size));
+        assert.ok(name === "plain" || update.size < (patched ? 60_000 : 450_000), `${update.size}`);
+        assert.equal(update.patches, patched ? 1 : 0);
+        if (name === "many parts") assert.ok(whole.parts > 3 && update.parts > 1);
         for (const [at, delta] of Object.entries({ whole, update })) {
           writeLocalDelta(out.join(at), delta);
           await runOk([
@@ -150,6 +176,46 @@ testWith({
         assert.match(stdout, /fsck of 2 commits completed successfully/);
         await runOk(["ostree", "checkout", "-U", `--repo=${theirs}`, two, out.join("tree")]);
         await runOk(["diff", "-r", "--no-dereference", dir.join("two"), out.join("tree")]);
+      });
+    }
+  },
+});
+
+testWith({
+  name: "our deltas are no larger than ostree's",
+  needs,
+  async fn(t) {
+    using dir = new TempDir();
+    const { one, two, repo } = await makeCommits(dir);
+    using repository = newRepository(dir.join("repo"));
+    using source = LocalRepository.open(repo);
+    const first = (await pullCommit(repository, source, { reference: one })).commit;
+    const second = (await pullCommit(repository, source, { reference: two })).commit;
+    for (
+      const [name, from, to] of [
+        ["from nothing", undefined, first],
+        ["an update", first, second],
+        ["and back", second, first],
+      ] as const
+    ) {
+      await t.step(name, async () => {
+        using out = new TempDir();
+        await runOk([
+          ...["ostree", "static-delta", "generate", `--repo=${repo}`, "--min-fallback-size=0"],
+          ...[from === undefined ? "--empty" : `--from=${from}`, `--to=${to}`],
+          `--filename=${out.join("superblock")}`,
+        ]);
+        let theirs = 0;
+        for (const { name } of Deno.readDirSync(out.path)) {
+          theirs += Deno.statSync(out.join(name)).size;
+        }
+        const ours = await generateDelta(repository, {
+          to,
+          ...(from === undefined ? {} : { from }),
+        });
+        // Contents that do not compress come out equal, but for the order of files.
+        const allowed = from === undefined ? 1.005 : 1;
+        assert.ok(ours.size <= allowed * theirs, `${ours.size} bytes, ostree's ${theirs}`);
       });
     }
   },
