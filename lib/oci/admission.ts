@@ -58,6 +58,16 @@ export interface ImageTrust {
 }
 
 /**
+ * Keeps the signatures of an image that was stored.
+ *
+ * @param warn told what cannot be kept
+ */
+export type KeepSignatures = (
+  repository: Repository,
+  warn?: (text: string) => void,
+) => Promise<void>;
+
+/**
  * Decides about an image whose manifest was read and verified. Throws when it is not let in.
  *
  * @returns what is to be done when the image is stored
@@ -66,7 +76,7 @@ export type Admission = (
   selected: SelectedManifest,
   source: ImageSource,
   places?: SignaturePlaces,
-) => Promise<((repository: Repository) => Promise<void>) | undefined>;
+) => Promise<KeepSignatures | undefined>;
 
 /** A manifest that is judged. */
 export interface JudgedManifest {
@@ -111,10 +121,10 @@ export async function policyAdmission(
     const { verdict } = trust;
     const { faults } = trust.found;
     if (verdict?.accepted === true) {
-      return async (repository) => {
+      return async (repository, warn) => {
         // Of the manifest as it is stored, which a converted one is not.
         if (selected.original !== undefined) return;
-        for (const one of [attachments, stored]) await one?.keep(repository, digest);
+        for (const one of [attachments, stored]) await one?.keep(repository, digest, { warn });
       };
     }
     throw rejection(verdict!, { faults, ...options.now === undefined ? {} : { now: options.now } });

@@ -2,6 +2,7 @@
 import { NotFoundError, PolicyError, type ProgressSink, UnsupportedError } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { PublicKey } from "../signature/mod.ts";
+import type { KeepSignatures } from "./admission.ts";
 import { type DeltaArtifact, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
 import { findDelta } from "./delta_find.ts";
 import { DeltaBase } from "./delta_source.ts";
@@ -36,7 +37,7 @@ export interface DeltaImage {
   /** Where missing layers come from. */
   readonly supply: LayerSupply;
   /** Stores the signature that was asked for, when the image is there. */
-  readonly keep?: ((repository: Repository) => Promise<void>) | undefined;
+  readonly keep?: KeepSignatures | undefined;
 }
 
 /**
@@ -89,14 +90,14 @@ export async function openDelta(
 async function verified(
   source: ImageSource,
   options: { delta: DeltaArtifact; verifyKey: PublicKey; selected: SelectedManifest },
-): Promise<(repository: Repository) => Promise<void>> {
+): Promise<KeepSignatures> {
   const { delta, verifyKey, selected } = options;
   const { deltaAttachments, verifyDelta } = await import("./delta_signature.ts");
   const { SeenAttachments } = await import("./kept_signatures.ts");
   const { descriptor: { digest, size, mediaType } } = await verifyDelta(source, delta, verifyKey);
   const seen = new SeenAttachments(deltaAttachments(source, selected.manifest));
   await seen.manifest({ digest, size, mediaType, artifactType: "" });
-  return (repository) => seen.keep(repository, delta.manifest.digest);
+  return (repository, warn) => seen.keep(repository, delta.manifest.digest, { warn });
 }
 
 /** Whether a delta is looked for: layers that lie beside it on a disk cost nothing to fetch. */

@@ -1,12 +1,13 @@
 /** Keeping the signatures of a pulled image with it, so that they can be checked again. */
-import type { Digest, ObjectId } from "../base/mod.ts";
+import { ComposefsError, type Digest, type ObjectId } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
+// Its values are imported when they are needed: most pulls need none.
 import type { AttachedManifest, AttachmentSource } from "../trust/mod.ts";
-import { checkDocumentSize, isSignatureLayer, parseManifest } from "../transport/mod.ts";
+import { type Descriptor, isSignatureLayer, parseManifest } from "../transport/mod.ts";
 import { recordReferrer } from "./image.ts";
-import { registerImage } from "./register.ts";
-import { manifestStream } from "./tags.ts";
+import { registerImage, type StoredImage } from "./register.ts";
+import { layerStream, manifestStream } from "./tags.ts";
 
 /** Attachments that remember which manifests were read. */
 export class SeenAttachments implements AttachmentSource {
@@ -45,35 +46,81 @@ export class SeenAttachments implements AttachmentSource {
   }
 
   /**
-   * Stores the signatures that were seen as artifacts that refer to an image.
+   * Stores the signatures that were seen as artifacts that refer to an image. What cannot be read
+   * is left out: it counted for nothing, and anybody can put it beside the image.
    *
    * @param subject the image's manifest, which is stored
-   * @throws {ComposefsError} when one cannot be fetched any more
+   * @param options.warn told what was left out, and why
    */
-  async keep(repository: Repository, subject: Digest): Promise<void> {
-    for (const manifest of this.#seen.values()) await this.#keep(repository, subject, manifest);
+  async keep(
+    repository: Repository,
+    subject: Digest,
+    options: { warn?: ((text: string) => void) | undefined } = {},
+  ): Promise<void> {
+    for (const [digest, attached] of this.#seen) {
+      let signature: ReadSignature | undefined;
+      try {
+        signature = await this.#read(repository, attached);
+      } catch (error) {
+        if (!(error instanceof ComposefsError)) throw error;
+        options.warn?.(`signature ${digest} is not kept: ${error.message}`);
+        continue;
+      }
+      if (signature === undefined) continue;
+      store(repository, signature);
+      recordReferrer(repository, attached.digest, subject);
+    }
   }
 
-  async #keep(repository: Repository, subject: Digest, attached: AttachedManifest): Promise<void> {
+  /** What is to be stored of a manifest that was seen; `undefined` when it has no signatures. */
+  async #read(
+    repository: Repository,
+    attached: AttachedManifest,
+  ): Promise<ReadSignature | undefined> {
     const { digest, mediaType } = attached;
     const bytes = Uint8Array.from(attached.bytes);
     const manifest = parseManifest(bytes);
-    if (!manifest.layers.some((layer) => isSignatureLayer(layer.mediaType))) return;
-    if (repository.streamObject(manifestStream(digest)) === undefined) {
-      checkDocumentSize(manifest.config, "signature config");
-      const configBytes = await this.#source.blob(manifest.config);
-      const layers = [];
-      for (const layer of manifest.layers) {
-        checkDocumentSize(layer, "signature");
-        const object = storeBlob(repository, await this.#source.blob(layer));
-        layers.push({ id: layer.digest, object });
-      }
-      const descriptor = { mediaType, digest, size: bytes.length };
-      const selected = { descriptor, bytes, manifest };
-      registerImage(repository, { selected, configBytes, layers, images: new Map() });
+    if (!manifest.layers.some((layer) => isSignatureLayer(layer.mediaType))) return undefined;
+    const selected = { descriptor: { mediaType, digest, size: bytes.length }, bytes, manifest };
+    if (repository.streamObject(manifestStream(digest)) !== undefined) return { selected };
+    const { SignatureBudget } = await import("../trust/mod.ts");
+    const budget = new SignatureBudget();
+    const read = async (descriptor: Descriptor, what: string) => {
+      budget.take(descriptor.size, what);
+      return await this.#source.blob(descriptor);
+    };
+    const config = await read(manifest.config, "signature config");
+    const layers = new Map<Digest, Uint8Array>();
+    for (const layer of manifest.layers) {
+      layers.set(layer.digest, await read(layer, "signature"));
     }
-    recordReferrer(repository, digest, subject);
+    return { selected, contents: { config, layers } };
   }
+}
+
+/** A manifest of signatures, verified. */
+interface ReadSignature {
+  readonly selected: StoredImage["selected"];
+  /** What it refers to; `undefined` when it is stored already. */
+  readonly contents?: {
+    readonly config: Uint8Array;
+    readonly layers: ReadonlyMap<Digest, Uint8Array>;
+  };
+}
+
+function store(repository: Repository, { selected, contents }: ReadSignature): void {
+  if (contents === undefined) return;
+  const layers = Array.from(contents.layers, ([id, bytes]) => ({
+    id,
+    // Something that is there has its name for others, too: an image's layer stays what it is.
+    object: repository.streamObject(layerStream(id)) ?? storeBlob(repository, bytes),
+  }));
+  registerImage(repository, {
+    selected,
+    configBytes: contents.config,
+    layers,
+    images: new Map(),
+  });
 }
 
 /** A blob as it is, in a stream of its own. */

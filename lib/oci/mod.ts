@@ -30,6 +30,7 @@ export {
   type ImageTrust,
   type JudgedManifest,
   judgeImage,
+  type KeepSignatures,
   policyAdmission,
   policyImage,
   type TrustOptions,

@@ -195,8 +195,8 @@ async function pullFrom(
     signal,
     progress,
   });
-  await keepVerified?.(repository);
-  await keep?.(repository);
+  const warn = (text: string) => progress?.({ type: "warning", text });
+  for (const one of [keepVerified, keep]) await one?.(repository, warn);
   return {
     manifestDigest: documents.selected.descriptor.digest,
     ...(original === undefined ? {} : { sourceDigest: original.descriptor.digest }),

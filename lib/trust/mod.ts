@@ -62,6 +62,7 @@ export {
   MAX_SIGNATURES,
   NO_SIGNATURES,
   parseSignatureBlob,
+  SignatureBudget,
   type SignatureFault,
   type SigstoreAttachment,
   type SimpleSignature,

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { gunzipSync } from "node:zlib";
 import {
   listReferrers,
   openImageRef,
@@ -8,10 +10,14 @@ import {
   type TrustOptions,
 } from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
+import { CONTENT_TYPE } from "../../lib/splitstream/mod.ts";
 import { pull } from "../oci/_oci.ts";
 import { names, newRepository } from "../oci/_oci.ts";
 import { loadNative } from "../helpers/native.ts";
+import { needTool, testWith } from "../helpers/needs.ts";
+import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
+import { tool } from "../helpers/tool.ts";
 import { FIXTURES } from "./_fixtures.ts";
 
 loadNative();
@@ -209,6 +215,66 @@ Deno.test("signatures are kept with the image, and checked again", async (t) => 
     assert.equal(report.verdict, "untrusted");
     assert.equal(report.links.find(({ id }) => id === "layer")!.status, "FAIL");
   });
+});
+
+testWith({
+  name: "what others put beside an image spoils neither the pull nor the image",
+  needs: [needTool("tar")],
+  async fn() {
+    using dir = new TempDir();
+    const layout = dir.join("layout");
+    Deno.mkdirSync(layout);
+    const archive = `${FIXTURES}/layouts/cosign-good.oci.tar`;
+    await runOk([tool("tar"), "-xf", archive, "-C", layout]);
+    const read = (digest: string) =>
+      Deno.readFileSync(`${layout}/blobs/${digest.replace(":", "/")}`);
+    const json = (bytes: Uint8Array) => JSON.parse(new TextDecoder().decode(bytes));
+    const add = (bytes: Uint8Array) => {
+      const hex = createHash("sha256").update(bytes).digest("hex");
+      Deno.writeFileSync(`${layout}/blobs/sha256/${hex}`, bytes);
+      return { digest: `sha256:${hex}`, size: bytes.length };
+    };
+    const index = json(Deno.readFileSync(`${layout}/index.json`));
+    const [image, signature] = index.manifests;
+    const { config, layers: [layer] } = json(read(image.digest));
+    const [diffId] = json(read(config.digest)).rootfs.diff_ids;
+    // The image's own layer as a plain blob, by which its stream would get another form.
+    const plain = add(gunzipSync(read(layer.digest)));
+    assert.equal(plain.digest, diffId);
+    const signed = json(read(signature.digest));
+    const missing = { ...signed.config, digest: `sha256:${"0".repeat(64)}`, size: 9 };
+    const others = [
+      { ...signed, config: missing, subject: image },
+      { ...signed, layers: [signed.layers[0], { mediaType: "x/y", ...plain }], subject: image },
+    ];
+    for (const manifest of others) {
+      const entry = add(new TextEncoder().encode(JSON.stringify(manifest)));
+      index.manifests.push({ mediaType: image.mediaType, ...entry });
+    }
+    Deno.writeTextFileSync(`${layout}/index.json`, JSON.stringify(index));
+
+    using repository = newRepository(dir.join("repo"));
+    const warnings: string[] = [];
+    dir.write("policy.json", new TextEncoder().encode(JSON.stringify({ default: [KEY] })));
+    const reference = `oci:${layout}:v1`;
+    await pull(repository, reference, {
+      admit: await policyAdmission(reference, {
+        policy: dir.join("policy.json"),
+        identity: IDENTITY,
+      }),
+      progress: (event) => {
+        if (event.type === "warning") warnings.push(event.text);
+      },
+    });
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0]!, /^signature sha256:.* is not kept: Blob sha256:0+ is not in /);
+    const stored = openImageRef(repository, "t");
+    assert.equal(listReferrers(repository, stored.manifestDigest).length, 2);
+    const { contentType } = repository.openStream(`oci-layer-${diffId}`);
+    assert.equal(contentType, CONTENT_TYPE.ociLayer);
+    const again = await pull(repository, reference);
+    assert.equal(again.stats.layersPresent, 1);
+  },
 });
 
 Deno.test("reportRemote() judges an image without pulling it", async () => {
