@@ -110,7 +110,9 @@ class Contents implements Disposable {
     const start = plan.places[piece]!;
     const length = plan.lengths[piece]!;
     if (arrived !== undefined) waitForRange(arrived, plan.ranges, start);
-    if (length > this.#frame.length) this.#frame = new Uint8Array(length * 2);
+    if (length > this.#frame.length) {
+      this.#frame = new Uint8Array(Math.max(length, 2 * this.#frame.length));
+    }
     const frame = this.#frame.subarray(0, length);
     if (preadFull(blob.fd, frame, blob.offset + start) !== length) {
       throw new FormatError("blob", `Blob ends before ${start + length}`);

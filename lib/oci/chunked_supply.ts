@@ -10,7 +10,8 @@ import {
   planChunked,
   type WholeReason,
 } from "./chunked_layer.ts";
-import { ContentCache, keepContentIndex } from "./content_cache.ts";
+import { ContentCache } from "./content_cache.ts";
+import { keepContentIndex } from "./content_index_files.ts";
 import { type ImageSource, openScratch, RangeArrival } from "../transport/mod.ts";
 import type { LayerSupply, SuppliedLayer, SupplyContext, WantedLayer } from "./layer_supply.ts";
 
@@ -139,6 +140,8 @@ class PartialSupply {
     this.#warn(layer, reason);
     // What was there may be damaged: it is compared with what comes, and replaced.
     const mismatch = error.code === "CFS_DIGEST_MISMATCH";
+    // Or it is not what it was said to be, which nobody should have to find out again.
+    if (mismatch) this.#contents?.distrust();
     const objects = mismatch ? { ...context.objects, thorough: true } : context.objects;
     return await this.#whole(layer, { context: { ...context, objects }, reason });
   }
@@ -169,7 +172,10 @@ class PartialSupply {
       }, { id, total: plan.contentBytes });
     } catch (error) {
       // Who waits for a range that does not arrive can only say that it did not.
-      throw fetched.arrival?.failure ?? error;
+      const failure = fetched.arrival?.failure ?? error;
+      // The rest is of no use, and may be long in coming.
+      fetched.stop();
+      throw failure;
     } finally {
       await fetched.settled;
     }
@@ -191,11 +197,15 @@ class PartialSupply {
     const { descriptor } = layer;
     const { context: { signal }, plan: { ranges } } = how;
     if (this.#source.ranges === undefined) {
-      const { fd, offset, [Symbol.dispose]: dispose } = await this.#source.blob(descriptor, {
-        signal,
-      });
-      const settled = Promise.resolve();
-      return { fd, offset, arrival: undefined, settled, [Symbol.dispose]: dispose };
+      const blob = await this.#source.blob(descriptor, { signal });
+      return {
+        fd: blob.fd,
+        offset: blob.offset,
+        arrival: undefined,
+        settled: Promise.resolve(),
+        stop: () => {},
+        [Symbol.dispose]: () => blob[Symbol.dispose](),
+      };
     }
     const fd = openScratch(this.#options.repository.path);
     const arrival = new RangeArrival(ranges.length);
@@ -212,10 +222,8 @@ class PartialSupply {
       offset: 0,
       arrival,
       settled,
-      [Symbol.dispose]: () => {
-        stop.abort();
-        fd.close();
-      },
+      stop: () => stop.abort(),
+      [Symbol.dispose]: () => fd.close(),
     };
   }
 }
@@ -226,6 +234,8 @@ interface FetchedRanges extends Disposable {
   readonly arrival: RangeArrival | undefined;
   /** Settles when nothing more is written to the file. */
   readonly settled: Promise<void>;
+  /** Gives up what has not arrived yet. */
+  stop(): void;
 }
 
 async function fetchRanges(

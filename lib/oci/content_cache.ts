@@ -8,7 +8,6 @@
 import {
   type ByteString,
   ComposefsError,
-  type Digest,
   letMessagesIn,
   nodeHash,
   type ObjectId,
@@ -16,7 +15,6 @@ import {
 } from "../base/mod.ts";
 import {
   ContentIndex,
-  ContentIndexBuilder,
   DIGEST_SIZE,
   type IndexedContent,
   type KnownContent,
@@ -24,31 +22,17 @@ import {
   SMALL_MAX,
   type Toc,
 } from "../chunked/mod.ts";
-import {
-  O,
-  openAt,
-  openIfExists,
-  openOrMakeDir,
-  preadFull,
-  readDir,
-  renameAt,
-  statAt,
-  unlinkAt,
-  writeAll,
-} from "../../ffi/mod.ts";
+import { O, openAt, preadFull, readDir, statAt, unlinkAt } from "../../ffi/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import { chunkedPaths, chunkKey, CUT_MIN, cutObjects, plainPath } from "./chunk_search.ts";
+import { indexedLayer, openIndexes } from "./content_index_files.ts";
 import { readLayerEntries } from "../tar/mod.ts";
 
-/** Directory of the indexes in the repository; what is in it can be lost at any time. */
-const DIRECTORY = "cfs-index";
-const INDEX_NAME = /^l-([a-z0-9]+:[0-9a-f]+|[0-9a-f]+)\.v1$/;
-const TEMPORARY = ".tmp-";
 /** Indexes and layers without one that are looked at, the newest first. */
 const MOST_LAYERS = 64;
-/** Largest index that is read. */
-const MAX_INDEX = 256 * 2 ** 20;
+/** Most bytes of indexes that are read; they are kept in memory. */
+const MOST_BYTES = 256 * 2 ** 20;
 /** Objects of layers without an index that are remembered. */
 const MOST_OBJECTS = 500_000;
 /** Bytes hashed at least and at most, as a multiple of those that are wanted. */
@@ -56,11 +40,6 @@ const HASH_FREELY = 64 * 2 ** 20;
 const HASH_FACTOR = 4;
 /** Bytes hashed between two turns of the event loop. */
 const TURN_SIZE = 8 * 2 ** 20;
-
-/** Name of a layer's index: the bare hex for sha256, as it is for nearly all. */
-function indexName(layer: string): string {
-  return `l-${layer.replace(/^sha256:/, "")}.v1`;
-}
 
 /** What is known of the layers that have no index. */
 interface Unindexed {
@@ -72,10 +51,18 @@ interface Unindexed {
   readonly large: Map<ByteString, ObjectId>;
 }
 
+/** An index and its file. */
+interface NamedIndex {
+  readonly index: ContentIndex;
+  readonly name: string;
+  /** Whether something was found through it. */
+  used: boolean;
+}
+
 /** The contents of a repository. */
 export class ContentCache implements KnownContents {
   readonly #repository: Repository;
-  readonly #indexes: ContentIndex[] = [];
+  readonly #indexes: NamedIndex[] = [];
   readonly #indexed = new Set<string>();
   readonly #found = new Map<ByteString, ObjectId>();
   readonly #foundChunks = new Map<ByteString, IndexedContent>();
@@ -89,29 +76,49 @@ export class ContentCache implements KnownContents {
   }
 
   #readIndexes(): void {
-    const { directory, algorithm } = this.#repository;
-    using dir = openIfExists(directory, DIRECTORY, { flags: O.RDONLY | O.DIRECTORY });
+    const { algorithm } = this.#repository;
+    using dir = openIndexes(this.#repository);
     if (dir === undefined) return;
     const files: { name: string; layer: string; time: number; size: number }[] = [];
     for (const entry of readDir(dir)) {
-      const layer = INDEX_NAME.exec(entry.name)?.[1];
+      const layer = indexedLayer(entry.name);
       const stat = layer === undefined ? undefined : statAt(dir, entry.name);
-      if (layer === undefined || !stat?.isFile || stat.size > MAX_INDEX) continue;
+      if (layer === undefined || !stat?.isFile) continue;
       files.push({ name: entry.name, layer, time: Number(stat.mtimeSec), size: stat.size });
     }
     files.sort((a, b) => b.time - a.time || (a.name < b.name ? -1 : 1));
+    let left = MOST_BYTES;
     for (const { name, layer, size } of files.slice(0, MOST_LAYERS)) {
+      if (size > left) continue;
+      left -= size;
       try {
         using fd = openAt(dir, name, { flags: O.RDONLY | O.NOFOLLOW | O.NONBLOCK });
         const bytes = new Uint8Array(new ArrayBuffer(Math.max(size, 4096)), 0, size);
         if (preadFull(fd, bytes, 0) !== size) continue;
         const options = { digestSize: algorithm.size, hash: nodeHash };
-        this.#indexes.push(new ContentIndex(bytes, options));
-        this.#indexed.add(layer.includes(":") ? layer : `sha256:${layer}`);
+        this.#indexes.push({ index: new ContentIndex(bytes, options), name, used: false });
+        this.#indexed.add(layer);
       } catch (error) {
         // Only a hint: without it, more is looked at or fetched.
         if (!(error instanceof ComposefsError)) throw error;
       }
+    }
+  }
+
+  /**
+   * Removes the indexes that something was found through: a layer that was made with that is not
+   * what it should be. Those that said the truth are a loss of time and no more.
+   */
+  distrust(): void {
+    const lying = this.#indexes.filter(({ used }) => used);
+    if (lying.length === 0) return;
+    this.#indexes.splice(0, Infinity, ...this.#indexes.filter(({ used }) => !used));
+    try {
+      using dir = openIndexes(this.#repository);
+      if (dir !== undefined) { for (const { name } of lying) unlinkAt(dir, name); }
+    } catch (error) {
+      // Only a hint: the next pull finds out again.
+      if (!(error instanceof ComposefsError)) throw error;
     }
   }
 
@@ -125,17 +132,21 @@ export class ContentCache implements KnownContents {
     if (size <= SMALL_MAX) return this.#small(digest, size);
     const found = this.#found.get(toByteString(digest));
     if (found !== undefined && this.#has(found, size, true)) return { object: found, offset: 0 };
-    for (const index of this.#indexes) {
-      const object = index.file(digest, size);
-      if (object !== undefined && this.#has(object, size, true)) return { object, offset: 0 };
+    for (const one of this.#indexes) {
+      const object = one.index.file(digest, size);
+      if (object === undefined || !this.#has(object, size, true)) continue;
+      one.used = true;
+      return { object, offset: 0 };
     }
     return undefined;
   }
 
   chunk(digest: Uint8Array, size: number): KnownContent | undefined {
-    for (const index of this.#indexes) {
-      const part = index.chunk(digest, size);
-      if (part !== undefined && this.#has(part.object, part.offset + size, false)) return part;
+    for (const one of this.#indexes) {
+      const part = one.index.chunk(digest, size);
+      if (part === undefined || !this.#has(part.object, part.offset + size, false)) continue;
+      one.used = true;
+      return part;
     }
     const cut = this.#foundChunks.get(chunkKey(digest, size));
     if (cut !== undefined && this.#has(cut.object, cut.offset + size, false)) return cut;
@@ -146,7 +157,7 @@ export class ContentCache implements KnownContents {
     const key = toByteString(digest);
     const bytes = this.#unindexed?.small.get(key);
     if (bytes?.length === size) return { bytes };
-    for (const index of this.#indexes) {
+    for (const { index } of this.#indexes) {
       const found = index.small(digest, size);
       if (found !== undefined && sha256(found) === key) return { bytes: found.slice() };
     }
@@ -277,99 +288,4 @@ function sha256(bytes: Uint8Array): ByteString {
   const hash = nodeHash.stream("sha256");
   hash.update(bytes);
   return toByteString(hash.digest());
-}
-
-/**
- * Keeps which contents a layer has: its table of contents says so, and its digest has proved it.
- *
- * @param layer.stream object of the layer's splitstream
- * @param layer.files content of each file line of its tar-split
- */
-export function keepContentIndex(
-  repository: Repository,
-  diffId: Digest,
-  layer: { stream: ObjectId; toc: Toc; files: Float64Array },
-): void {
-  const bytes = indexLayer(repository, layer);
-  if (bytes === undefined) return;
-  try {
-    using dir = openOrMakeDir(repository.directory, DIRECTORY);
-    const name = indexName(diffId.toString());
-    const temporary = `${TEMPORARY}${crypto.randomUUID()}`;
-    try {
-      using fd = openAt(dir, temporary, { flags: O.CREAT | O.EXCL | O.RDWR, mode: 0o644 });
-      writeAll(fd, bytes);
-      renameAt(dir, temporary, dir, name);
-    } catch (error) {
-      unlinkAt(dir, temporary);
-      throw error;
-    }
-  } catch (error) {
-    // Only a hint: the next pull looks at more, or fetches it.
-    if (!(error instanceof ComposefsError)) throw error;
-  }
-}
-
-/** The index of a layer; undefined when its entries are not those of its tar-split. */
-function indexLayer(
-  repository: Repository,
-  layer: { stream: ObjectId; toc: Toc; files: Float64Array },
-): Uint8Array | undefined {
-  const { toc, files } = layer;
-  const builder = new ContentIndexBuilder(repository.algorithm.size);
-  const stream = repository.openStreamObject(layer.stream);
-  let line = 0;
-  for (const { item } of readLayerEntries(stream)) {
-    const content = item.type === "external" || (item.type === "inline" && item.data.length > 0);
-    if (!content) continue;
-    while (line < files.length && files[line]! < 0) line++;
-    const number = files[line++];
-    if (number === undefined) return undefined;
-    const size = item.type === "external" ? item.size : item.data.length;
-    if (toc.sizes[number] !== size) return undefined;
-    const digest = toc.digests.subarray(number * DIGEST_SIZE, (number + 1) * DIGEST_SIZE);
-    if (item.type === "inline") builder.small(digest, item.data);
-    else addObject(builder, { toc, number, object: item.digest as ObjectId });
-  }
-  return builder.size === 0 ? undefined : builder.finish(nodeHash);
-}
-
-function addObject(
-  builder: ContentIndexBuilder,
-  content: { toc: Toc; number: number; object: ObjectId },
-): void {
-  const { toc, number, object } = content;
-  const digest = toc.digests.subarray(number * DIGEST_SIZE, (number + 1) * DIGEST_SIZE);
-  builder.file(digest, { object, size: toc.sizes[number]! });
-  const end = toc.firstChunk[number + 1]!;
-  let offset = 0;
-  for (let chunk = toc.firstChunk[number]!; chunk < end; chunk++) {
-    const size = toc.chunkSizes[chunk]!;
-    if (toc.chunkZeros[chunk] === 0 && end - toc.firstChunk[number]! > 1) {
-      const at = chunk * DIGEST_SIZE;
-      const chunkDigest = toc.chunkDigests.subarray(at, at + DIGEST_SIZE);
-      builder.chunk(chunkDigest, { object, offset, size });
-    }
-    offset += size;
-  }
-}
-
-/**
- * Removes indexes of layers that are gone, and what was left of unfinished ones.
- *
- * @returns number of files removed
- */
-export function pruneContentIndexes(repository: Repository): number {
-  using dir = openIfExists(repository.directory, DIRECTORY, { flags: O.RDONLY | O.DIRECTORY });
-  if (dir === undefined) return 0;
-  const kept = new Set(repository.listStreams());
-  let removed = 0;
-  for (const { name } of readDir(dir)) {
-    const layer = INDEX_NAME.exec(name)?.[1];
-    const stream = `oci-layer-${layer?.includes(":") ? layer : `sha256:${layer}`}`;
-    if (layer === undefined ? !name.startsWith(TEMPORARY) : kept.has(stream)) continue;
-    unlinkAt(dir, name);
-    removed++;
-  }
-  return removed;
 }

@@ -60,7 +60,7 @@ export {
 export type { PullStats } from "./image_import.ts";
 export { inspectBlobToc, type InspectedToc, inspectImageTocs } from "./inspect_toc.ts";
 export type { LayerReport, PartialMode } from "./chunked_supply.ts";
-export { pruneContentIndexes } from "./content_cache.ts";
+export { pruneContentIndexes } from "./content_index_files.ts";
 export type { ChunkedForecast } from "./chunked_layer.ts";
 export type { DeltaMode } from "./delta_pull.ts";
 export {

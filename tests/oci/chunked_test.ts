@@ -168,6 +168,8 @@ class Remote implements ImageSource {
   given = 0;
   /** Blobs that were opened from the outside. */
   opened = 0;
+  /** Whether nobody gave up what did not come. */
+  abandoned = false;
   /** Bytes of each blob that an interrupted pull is said to have left. */
   left = 0;
   readonly #source: ImageSource;
@@ -206,7 +208,7 @@ class Remote implements ImageSource {
   async ranges(
     descriptor: Descriptor,
     ranges: readonly ByteRange[],
-    options: { sink: RangeSink },
+    options: { sink: RangeSink; signal?: AbortSignal | undefined },
   ): Promise<boolean> {
     const fault = this.#fault;
     // The tables come first: what is to be tested is mostly behind them.
@@ -219,6 +221,11 @@ class Remote implements ImageSource {
       const bytes = new Uint8Array(new ArrayBuffer(range.size + 4096), 0, range.size);
       assert.equal(preadFull(blob.fd, bytes, blob.offset + range.offset), range.size);
       if (late && fault === "damaged") bytes[range.size >> 1]! ^= 1;
+      if (late && fault === "stalls" && i > 0) {
+        this.abandoned ||= !await givenUp(options.signal!);
+        throw new ComposefsError("CFS_FAILED", "given up");
+      }
+      if (late && fault === "stalls") bytes[4]! ^= 0xff;
       this.given += range.size;
       for (let at = 0; at < range.size; at += 1000) {
         options.sink(range, bytes.subarray(at, at + 1000));
@@ -233,7 +240,19 @@ class Remote implements ImageSource {
   }
 }
 
-type Fault = "whole" | "whole later" | "breaks" | "short" | "damaged";
+type Fault = "whole" | "whole later" | "breaks" | "short" | "damaged" | "stalls";
+
+/** Waits until somebody gives up, but not for ever; false when nobody did. */
+async function givenUp(signal: AbortSignal): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const timer = setTimeout(() => resolve(false), 10_000);
+  signal.addEventListener("abort", () => resolve(true), { once: true });
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 Deno.test("Sources that fail cost a warning and the whole blob", async (t) => {
   using dir = new TempDir();
@@ -245,6 +264,8 @@ Deno.test("Sources that fail cost a warning and the whole blob", async (t) => {
     { fault: "breaks", used: false, warning: /connection lost/ },
     { fault: "short", used: false, warning: /Not all parts of the blob came/ },
     { fault: "damaged", used: false, warning: /mismatch|Restored data|frame/ },
+    // The rest does not come, but what did come is no good anyway.
+    { fault: "stalls", used: false, warning: /mismatch|Restored data|frame|zstd/ },
   ];
   for (const { fault, used, warning, failure } of cases) {
     await t.step(fault ?? "none", async () => {
@@ -264,6 +285,7 @@ Deno.test("Sources that fail cost a warning and the whole blob", async (t) => {
         source.given = 0;
       }
       const { reports: [report], warnings } = await pull(repository, v2, { source, mode: "auto" });
+      assert.equal(source.abandoned, false);
       assert.equal(report!.partial.used, used);
       assert.equal(warnings.length, warning === undefined ? 0 : 1);
       if (warning !== undefined) assert.match(warnings[0]!, warning);
@@ -394,13 +416,21 @@ Deno.test("An index that lies costs a warning and the whole blob", async () => {
   assert.ok(lies > 10);
   const path = `${repository.path}/cfs-index`;
   for (const { name } of Deno.readDirSync(path)) Deno.removeSync(`${path}/${name}`);
-  Deno.writeFileSync(`${path}/l-${"0".repeat(64)}.v1`, builder.finish(nodeHash));
+  const lying = `${path}/l-${"0".repeat(64)}.v1`;
+  const other = new ContentIndexBuilder(64);
+  other.small(new Uint8Array(32), new Uint8Array(1));
+  const honest = `${path}/l-${"1".repeat(64)}.v1`;
+  Deno.writeFileSync(honest, other.finish(nodeHash));
+  Deno.writeFileSync(lying, builder.finish(nodeHash));
   await using source = new Remote(await openSource(v2, { repository }));
   const { reports: [report], warnings } = await pull(repository, v2, { source, mode: "auto" });
   assert.equal(report!.partial.used, false);
   assert.equal(warnings.length, 1);
   assertLayer(repository, expected("update-v2-new"));
   assert.equal((await repository.fsck()).ok, true);
+  // Nobody is lied to a second time.
+  assert.throws(() => Deno.statSync(lying), Deno.errors.NotFound);
+  Deno.statSync(honest);
 });
 
 Deno.test("Pulls in parts can be given up at any time", async () => {
