@@ -169,6 +169,11 @@ export class LayerObjects implements TarSplitSink, Disposable {
     return false;
   }
 
+  /** Gives the credit of a batch back that is not handed over. */
+  #giveBack(): void {
+    Atomics.add(this.#credits, 0, 1);
+  }
+
   #freshBatch(): Batch {
     if (this.#underWay.length >= MAX_UNDER_WAY) this.#settleOldest();
     const batch = this.#spare.pop() ?? new Batch();
@@ -224,13 +229,15 @@ export class LayerObjects implements TarSplitSink, Disposable {
   #storeRest(batch: Batch): void {
     this.#batch = undefined;
     this.#underWay.push(batch);
-    Atomics.add(this.#credits, 0, 1);
+    this.#giveBack();
     this.repaired.push(...batch.store(this.#directory, batch.count));
   }
 
   /** Drops an unfinished file, and waits until no other worker uses our memory. */
   [Symbol.dispose](): void {
     this.#file?.[Symbol.dispose]();
+    if (this.#batch !== undefined) this.#giveBack();
+    this.#batch = undefined;
     this.#beforeWait();
     for (const batch of this.#underWay.splice(0)) batch.wait();
   }

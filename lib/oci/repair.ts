@@ -26,9 +26,11 @@ import {
 } from "../transport/mod.ts";
 import { storedLayers } from "./copy.ts";
 import { type ImageDamage, imageDamage, layerDamage } from "./damage.ts";
+import type { LayerRef } from "./erofs_image.ts";
 import { type ImageDocuments, importImage, wantedLayers } from "./image_import.ts";
 import { type OciImage, openManifest, resolveReference } from "./image.ts";
 import { type LayerSupply, wholeBlobs } from "./layer_supply.ts";
+import { nameLayers } from "./register.ts";
 import { layerStream } from "./tags.ts";
 
 /** How to repair. */
@@ -228,13 +230,13 @@ class Repair {
       if (error instanceof ComposefsError) return; // nothing says which ones they are
       throw error;
     }
+    const layers: LayerRef[] = [];
     for (const id of image.layerIds) {
-      const name = layerStream(id);
       const object = image.manifestStream.refs.get(id.toString());
-      if (object === undefined || repository.streamObject(name) !== undefined) continue;
-      if (repository.objects.size(object) === undefined) continue;
-      repository.linkStream(name, object);
+      if (object === undefined || repository.objects.size(object) === undefined) continue;
+      layers.push({ id, object });
     }
+    nameLayers(repository, layers);
   }
 
   /** Layers whose names lead to something damaged or nowhere; the documents may have said more. */

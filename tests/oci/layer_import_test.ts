@@ -16,14 +16,15 @@ function newObjects(repository: Repository, writer: SplitstreamWriter, idle: num
   const { algorithm } = repository;
   const dir = repository.objects.makeDirectory().number;
   const directory = new ObjectDirectory({ dir, algorithm, secure: false });
-  const credits = new SharedArrayBuffer(4);
-  new Int32Array(credits)[0] = idle;
-  return new LayerObjects(writer, {
+  const credits = new Int32Array(new SharedArrayBuffer(4));
+  credits[0] = idle;
+  const objects = new LayerObjects(writer, {
     directory,
     digestSize: algorithm.size,
-    credits,
+    credits: credits.buffer,
     handOver: (memory, count) => void new Batch(memory).store(directory, count),
   });
+  return { objects, credits };
 }
 
 function newWriter(repository: Repository): SplitstreamWriter {
@@ -35,7 +36,7 @@ Deno.test("what stays inline does not gather behind a file that another thread s
   using dir = new TempDir();
   using repository = newRepository(dir.join("repo"));
   using writer = newWriter(repository);
-  using objects = newObjects(repository, writer, 2);
+  using objects = newObjects(repository, writer, 2).objects;
   objects.externalStart(100);
   objects.externalData(new Uint8Array(4096).subarray(0, 100));
   objects.externalEnd();
@@ -47,6 +48,23 @@ Deno.test("what stays inline does not gather behind a file that another thread s
   }
   objects.finish();
   assert.equal(writer.streamSize, 100 + 512 * headers.length);
+});
+
+Deno.test("a layer that fails leaves others the threads that it had", async (t) => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("repo"));
+  for (const [name, finished] of [["in a file", false], ["between two files", true]] as const) {
+    await t.step(name, () => {
+      using writer = newWriter(repository);
+      const { objects, credits } = newObjects(repository, writer, 1);
+      objects.externalStart(200);
+      objects.externalData(new Uint8Array(4096).subarray(0, finished ? 200 : 100));
+      if (finished) objects.externalEnd();
+      assert.equal(credits[0], 0);
+      objects[Symbol.dispose]();
+      assert.equal(credits[0], 1);
+    });
+  }
 });
 
 Deno.test("an empty blob is an object like any other, whoever stores it", async (t) => {
