@@ -9,7 +9,7 @@ import { type CommandEntry, COMMANDS, findCommand, GROUPS } from "./command_tabl
 import type { CommandUnknownOpts, Option } from "./commander.ts";
 import { candidatesOf } from "./complete_values.ts";
 import type { Context } from "./context.ts";
-import { type CompletionSource, newCommand, notesOf } from "./declare.ts";
+import { type CompletionSource, newCommand, sourceOf } from "./declare.ts";
 import { addGlobalOptions, resolveGlobals } from "./globals.ts";
 import { declareCommand, locateCommand } from "./program.ts";
 
@@ -108,11 +108,6 @@ async function valueCompletion(
   return { candidates: starting(candidates, current), fallback: "none" };
 }
 
-function optionSource(command: CommandUnknownOpts, option: Option): CompletionSource | undefined {
-  if (option.long === "--repo") return "directory";
-  return notesOf(command).complete?.[option.long ?? ""];
-}
-
 async function optionValue(
   context: Context,
   command: CommandUnknownOpts,
@@ -121,7 +116,7 @@ async function optionValue(
   const { option, current, prefix } = what;
   const completion = await valueCompletion(context, current, {
     choices: option.argChoices,
-    source: optionSource(command, option),
+    source: sourceOf(command, option),
   });
   return {
     ...completion,
@@ -165,7 +160,7 @@ async function completeWord(
   if (argument === undefined) return NOTHING;
   return await valueCompletion(context, current, {
     choices: argument.argChoices,
-    source: notesOf(command).complete?.[String(index)],
+    source: sourceOf(command, index),
   });
 }
 

@@ -12,10 +12,12 @@ const LAYER_STREAM = "oci-layer-";
 /** Sources whose values are in a repository. */
 type RepositorySource = Exclude<
   CompletionSource,
-  "file" | "directory" | "source" | "platform" | "xattrs"
+  "file" | "directory" | "image-path" | "source" | "destination" | "platform" | "xattrs"
 >;
 
 const FIXED: Readonly<Partial<Record<CompletionSource, readonly Candidate[]>>> = {
+  // Looking into the image takes longer than pressing a key may.
+  "image-path": [],
   platform: ["amd64", "arm64", "arm/v7", "ppc64le", "riscv64", "s390x"].map((name) => ({
     value: `linux/${name}`,
     description: "",
@@ -26,9 +28,29 @@ const FIXED: Readonly<Partial<Record<CompletionSource, readonly Candidate[]>>> =
   ],
 };
 
-const TRANSPORTS: readonly Candidate[] = [
-  { value: "oci:", description: "An OCI layout directory" },
-  { value: "oci-archive:", description: "An OCI layout in a tar archive" },
+/** Where images come from and go to; the paths of some can be completed. */
+const TRANSPORTS: readonly (Candidate & { path: boolean; writable: boolean })[] = [
+  { value: "docker://", description: "A registry", path: false, writable: true },
+  { value: "oci:", description: "An OCI layout directory", path: true, writable: true },
+  {
+    value: "oci-archive:",
+    description: "An OCI layout in a tar archive",
+    path: true,
+    writable: true,
+  },
+  { value: "dir:", description: "A directory of blobs", path: true, writable: true },
+  {
+    value: "docker-archive:",
+    description: "What docker save writes",
+    path: true,
+    writable: false,
+  },
+  {
+    value: "docker-daemon:",
+    description: "The Docker daemon, by skopeo",
+    path: false,
+    writable: false,
+  },
 ];
 
 /** Directory entries that continue a path. */
@@ -49,11 +71,12 @@ function paths(prefix: string, partial: string): Candidate[] {
   }
 }
 
-function imageSource(current: string): Candidate[] {
-  const transport = TRANSPORTS.find(({ value }) => current.startsWith(value))?.value;
-  return transport === undefined
-    ? [...TRANSPORTS]
-    : paths(transport, current.slice(transport.length));
+function transports(current: string, options: { writable: boolean }): Candidate[] {
+  const offered = TRANSPORTS.filter(({ writable }) => writable || !options.writable);
+  const transport = offered.find(({ value }) => current.startsWith(value));
+  if (transport === undefined) return offered;
+  const { value, path } = transport;
+  return path ? paths(value, current.slice(value.length)) : [];
 }
 
 function imageNames(repository: Repository): Candidate[] {
@@ -119,6 +142,8 @@ async function fromRepository(
       return await tagNames(repository);
     case "manifest":
       return await manifestDigests(repository, "");
+    case "tag-or-source":
+      return await tagNames(repository);
     case "tag-or-manifest":
       return [...await tagNames(repository), ...await manifestDigests(repository, "@")];
     case "ostree-tag":
@@ -146,14 +171,25 @@ export async function candidatesOf(
   options: { context: Context; current: string },
 ): Promise<readonly Candidate[]> {
   const { context, current } = options;
-  if (source === "source") return imageSource(current);
+  if (source === "source") return transports(current, { writable: false });
+  if (source === "destination") return transports(current, { writable: true });
   const fixed = FIXED[source];
   if (fixed !== undefined) return fixed;
+  const named = await namesInRepository(source as RepositorySource, context);
+  return source === "tag-or-source"
+    ? [...named, ...transports(current, { writable: false })]
+    : named;
+}
+
+async function namesInRepository(
+  source: RepositorySource,
+  context: Context,
+): Promise<readonly Candidate[]> {
   const { openRepository } = await import("./open_repository.ts");
   context.globals = { ...context.globals, noUpgrade: true, quiet: true };
   try {
     using repository = openRepository(context, { noWait: true });
-    return await fromRepository(repository, source as RepositorySource);
+    return await fromRepository(repository, source);
   } catch (error) {
     // Pressing a key must not show errors: without a readable repository there are no values.
     if (error instanceof ComposefsError) return [];

@@ -4,7 +4,12 @@
  * @module
  */
 import { ComposefsError } from "../lib/base/mod.ts";
-import { Command, type CommandUnknownOpts, InvalidArgumentError } from "./commander.ts";
+import {
+  Command,
+  type CommandUnknownOpts,
+  InvalidArgumentError,
+  type Option,
+} from "./commander.ts";
 import type { Context } from "./context.ts";
 
 /** Where the possible values of an argument or option come from. */
@@ -18,9 +23,12 @@ export type CompletionSource =
   | "ostree-tag"
   | "ostree-commit"
   | "root"
+  | "image-path"
   | "file"
   | "directory"
   | "source"
+  | "destination"
+  | "tag-or-source"
   | "platform"
   | "xattrs";
 
@@ -75,6 +83,35 @@ export function notesOf(command: CommandUnknownOpts): Notes {
   return notes.get(command) ?? { examples: [] };
 }
 
+/** Options that mean the same in every command which has them. */
+const SHARED_SOURCES: Readonly<Record<string, CompletionSource>> = {
+  "--repo": "directory",
+  "--platform": "platform",
+  "--xattrs": "xattrs",
+  "--authfile": "file",
+  "--cert-dir": "directory",
+  "--gpg-keyring": "file",
+  "--policy": "file",
+  "--upperdir": "directory",
+  "--workdir": "directory",
+};
+
+/**
+ * Where the values of an option or argument come from.
+ *
+ * @param command A declared command.
+ * @param place The option, or the argument's index.
+ */
+export function sourceOf(
+  command: CommandUnknownOpts,
+  place: Option | number,
+): CompletionSource | undefined {
+  const { complete = {} } = notesOf(command);
+  if (typeof place === "number") return complete[String(place)];
+  const flag = place.long ?? "";
+  return complete[flag] ?? SHARED_SOURCES[flag];
+}
+
 /**
  * Turns a parse function into one for an option or argument: its errors become usage errors.
  *
@@ -89,6 +126,29 @@ export function parsed<T>(parse: (text: string) => T): (text: string) => T {
       throw new InvalidArgumentError(error.message);
     }
   };
+}
+
+const required = new WeakSet<Option>();
+
+/**
+ * Declares that an option must be given. The parser's own way to say so would tell of it before
+ * options that it does not know.
+ *
+ * @param option The option.
+ * @returns The same option.
+ */
+export function requiredOption<T extends Option>(option: T): T {
+  required.add(option);
+  return option;
+}
+
+/**
+ * Whether an option must be given.
+ *
+ * @param option The option.
+ */
+export function isRequired(option: Option): boolean {
+  return required.has(option);
 }
 
 /**

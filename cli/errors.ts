@@ -6,7 +6,7 @@
 import { ComposefsError } from "../lib/base/mod.ts";
 import { EXIT } from "./exit_codes.ts";
 import { hintFor } from "./hints.ts";
-import type { Output } from "./output.ts";
+import { type Output, OutputError } from "./output.ts";
 import { printableLines } from "./printable.ts";
 
 /** The command line is wrong: exit code 2. */
@@ -121,7 +121,9 @@ export function reportError(error: unknown, options: ReportOptions): number {
   const { stderr } = options;
   if (error instanceof UsageError) {
     stderr.line(printableLines(`error: ${error.message}`));
-    for (const line of error.details) stderr.line(`  ${line}`);
+    for (const line of error.details) {
+      stderr.line(`${line.startsWith("tip: ") ? "\n" : ""}  ${line}`);
+    }
     if (error.showUsage && options.usage !== undefined) stderr.write(`\n${options.usage}\n`);
     stderr.line("\nFor more information, try '--help'.");
     stderr.flush();
@@ -137,6 +139,8 @@ export function reportError(error: unknown, options: ReportOptions): number {
   });
   const hint = isUnexpected(error)
     ? "this is a fault of the program; run it again with --debug to see where"
+    : error instanceof OutputError
+    ? undefined
     : hintFor(error, options.programName);
   if (hint !== undefined) stderr.line(`\nhint: ${hint}`);
   if (options.debug) {

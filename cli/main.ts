@@ -41,7 +41,7 @@ export interface MainOptions {
  *
  * @param args Its arguments, without its name.
  * @param options Name and outputs.
- * @returns The exit code: 0 done, 1 failed, 2 usage.
+ * @returns The exit code, as in `exit_codes.ts`.
  */
 export async function main(args: readonly string[], options: MainOptions = {}): Promise<number> {
   const { programName = "cfs", stdout = Deno.stdout, stderr = Deno.stderr } = options;
@@ -50,11 +50,11 @@ export async function main(args: readonly string[], options: MainOptions = {}): 
     if (programName === "cfs") {
       try {
         stdout.writeSync(new TextEncoder().encode(`${programName} ${VERSION}\n`));
+        return EXIT.ok;
       } catch (error) {
-        // Nobody reads it; that is no failure of ours.
-        if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+        // Nobody reads it; that is no failure of ours. Others are met and told by what follows.
+        if (error instanceof Deno.errors.BrokenPipe) return EXIT.ok;
       }
-      return EXIT.ok;
     }
   }
   const { run } = await import("./run.ts");

@@ -3,6 +3,7 @@ import type { CommandUnknownOpts } from "./commander.ts";
 import { newCommand, notesOf } from "./declare.ts";
 import { addGlobalOptions } from "./globals.ts";
 import { EXIT } from "./exit_codes.ts";
+import { placeOf } from "./usage.ts";
 import { VERSION } from "./version.ts";
 
 /** Text as troff takes it: backslashes, hyphens of options, and lines that would be requests. */
@@ -24,11 +25,7 @@ function options(command: CommandUnknownOpts): string {
 }
 
 function usage(name: string, command: CommandUnknownOpts): string {
-  const operands = command.registeredArguments.map((argument) => {
-    const shown = argument.name() + (argument.variadic ? "..." : "");
-    return argument.required ? `<${shown}>` : `[${shown}]`;
-  });
-  return escape([name, "[OPTIONS]", ...operands].join(" "));
+  return escape([name, "[OPTIONS]", ...command.registeredArguments.map(placeOf)].join(" "));
 }
 
 function section(name: string, command: CommandUnknownOpts): string {

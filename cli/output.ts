@@ -17,6 +17,11 @@ export class ClosedPipeError extends Error {
   override name = "ClosedPipeError";
 }
 
+/** The output cannot be written, for example to a full disk. */
+export class OutputError extends Error {
+  override name = "OutputError";
+}
+
 /** Characters gathered before they are written. */
 const FLUSH_AT = 1 << 16;
 
@@ -115,7 +120,11 @@ export class Output {
           if (this.#optional) return;
           throw new ClosedPipeError("The reader has gone", { cause: error });
         }
-        if (!(error instanceof Deno.errors.WouldBlock)) throw error;
+        if (!(error instanceof Deno.errors.WouldBlock)) {
+          // What cannot be said on standard error is said by the exit code.
+          if (this.#optional) return;
+          throw new OutputError("Writing standard output", { cause: error });
+        }
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, RETRY_MS);
       }
     }

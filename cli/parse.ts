@@ -6,6 +6,7 @@
 import { CommanderError, type CommandUnknownOpts } from "./commander.ts";
 import type { Context } from "./context.ts";
 import { EXIT } from "./exit_codes.ts";
+import { checkGiven, refuseRepeated } from "./given_values.ts";
 import { usageError, usageOf } from "./usage.ts";
 
 /** Columns of help texts. */
@@ -25,6 +26,7 @@ function prepare(command: CommandUnknownOpts, context: Context): void {
     getErrHelpWidth: () => HELP_WIDTH,
   });
   command.configureHelp({ commandUsage: usageOf, showGlobalOptions: false });
+  refuseRepeated(command);
   for (const below of command.commands) prepare(below, context);
 }
 
@@ -48,6 +50,10 @@ export interface ParseTarget {
 export async function parseArgs(args: readonly string[], options: ParseTarget): Promise<void> {
   const { program, target = program, context } = options;
   prepare(program, context);
+  program.hook("preAction", (outer, action) => {
+    if (outer !== action) checkGiven(outer);
+    checkGiven(action);
+  });
   context.usage = usageOf(target);
   try {
     await program.parseAsync(args, { from: "user" });

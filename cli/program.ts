@@ -8,6 +8,7 @@ import { type CommandEntry, COMMANDS, findCommand, GROUPS } from "./command_tabl
 import type { CommandUnknownOpts } from "./commander.ts";
 import type { Context } from "./context.ts";
 import { newCommand, withNotes } from "./declare.ts";
+import { UsageError } from "./errors.ts";
 import { addGlobalOptions, GLOBAL_VALUE_FLAGS } from "./globals.ts";
 import { VERSION } from "./version.ts";
 
@@ -48,6 +49,8 @@ export interface Program {
   readonly program: CommandUnknownOpts;
   /** The command or group that errors are about. */
   readonly target: CommandUnknownOpts;
+  /** Whether the words name a command, a group, or nothing at all. */
+  readonly known: boolean;
 }
 
 function lastWord(entry: CommandEntry): string {
@@ -58,7 +61,14 @@ function addStubs(parent: CommandUnknownOpts, prefix: string): void {
   for (const entry of COMMANDS) {
     const group = entry.name.includes(" ") ? entry.name.split(" ")[0]! + " " : "";
     if (group !== prefix || parent.commands.some((c) => c.name() === lastWord(entry))) continue;
-    const stub = newCommand(lastWord(entry)).summary(entry.summary).description(entry.summary);
+    const name = lastWord(entry);
+    // Only reached where `--` comes before the name, which makes it none.
+    const stub = newCommand(name).summary(entry.summary).description(entry.summary)
+      .allowUnknownOption().allowExcessArguments().action(() => {
+        throw new UsageError(`unexpected argument '${name}' found`, {
+          details: [`tip: subcommand '${name}' exists; to use it, remove the '--' before it`],
+        });
+      });
     parent.addCommand(stub, { hidden: entry.hidden ?? false });
   }
 }
@@ -131,5 +141,6 @@ export async function buildProgram(args: readonly string[], context: Context): P
       if (group === wantedGroup) target = command;
     }
   }
-  return { program, target };
+  const known = entry !== undefined || words.length === (wantedGroup === undefined ? 0 : 1);
+  return { program, target, known };
 }

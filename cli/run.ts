@@ -6,7 +6,7 @@
 import { Context } from "./context.ts";
 import { reportError } from "./errors.ts";
 import { resolveGlobals } from "./globals.ts";
-import { type ByteSink, ClosedPipeError, type Output } from "./output.ts";
+import { type ByteSink, ClosedPipeError, type Output, OutputError } from "./output.ts";
 import { parseArgs } from "./parse.ts";
 import { buildProgram, locateCommand } from "./program.ts";
 import { findTool } from "./tools.ts";
@@ -21,6 +21,8 @@ export interface RunOptions {
   stderr: ByteSink;
 }
 
+const HELP_FLAGS: ReadonlySet<string> = new Set(["-h", "--help"]);
+
 /** `help WORDS` means `WORDS --help`. */
 function withoutHelpWord(args: readonly string[]): readonly string[] {
   const { words, end } = locateCommand(args);
@@ -31,20 +33,22 @@ function withoutHelpWord(args: readonly string[]): readonly string[] {
 
 /** Runs a command and leaves its exit code in the context. */
 async function runCommand(args: readonly string[], context: Context): Promise<void> {
-  const { program, target } = await buildProgram(args, context);
+  const { program, target, known } = await buildProgram(args, context);
   program.hook("preAction", (_, action) => {
     context.globals = resolveGlobals(program.opts(), action.opts());
   });
-  await parseArgs(args, { program, target, context });
+  // There is no help for what is not there; the parser would show that of the level above.
+  const given = known ? args : args.filter((arg) => !HELP_FLAGS.has(arg));
+  await parseArgs(given, { program, target, context });
 }
 
-/** Writes what is pending; a reader that has gone is no failure. */
+/** Writes what is pending before an error is told, which is bigger news than that it cannot be. */
 function flushQuietly(output: Output): void {
   try {
     output.flush();
   } catch (error) {
-    // Nobody reads any more, so there is nobody to tell.
-    if (!(error instanceof ClosedPipeError)) throw error;
+    // The exit code tells a failure anyway.
+    if (!(error instanceof ClosedPipeError || error instanceof OutputError)) throw error;
   }
 }
 

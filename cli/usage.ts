@@ -1,6 +1,16 @@
 /** Turning the parser's complaints into the words of the reference's parser. */
-import type { CommanderError, CommandUnknownOpts } from "./commander.ts";
+import type { Argument, CommanderError, CommandUnknownOpts, Option } from "./commander.ts";
+import { isRequired } from "./declare.ts";
 import { UsageError } from "./errors.ts";
+
+/**
+ * How an option is written in messages: without its short form.
+ *
+ * @param option A declared option.
+ */
+export function longForm(option: Option): string {
+  return option.flags.replace(/^-\w, /, "");
+}
 
 /** The command's name with those above it, for example `cfs oci pull`. */
 export function commandPath(command: CommandUnknownOpts): string {
@@ -12,6 +22,16 @@ export function commandPath(command: CommandUnknownOpts): string {
 }
 
 /**
+ * How an argument is written where it is asked for: `<PATH>`, `[FILES]...`.
+ *
+ * @param argument A declared argument.
+ */
+export function placeOf(argument: Argument): string {
+  const name = argument.required ? `<${argument.name()}>` : `[${argument.name()}]`;
+  return argument.variadic ? `${name}...` : name;
+}
+
+/**
  * The usage line of a command, without `Usage: `.
  *
  * @param command A declared command.
@@ -19,10 +39,10 @@ export function commandPath(command: CommandUnknownOpts): string {
 export function usageOf(command: CommandUnknownOpts): string {
   const words = [commandPath(command)];
   if (command.options.some((option) => !option.hidden)) words.push("[OPTIONS]");
-  for (const argument of command.registeredArguments) {
-    const name = argument.name() + (argument.variadic ? "..." : "");
-    words.push(argument.required ? `<${name}>` : `[${name}]`);
+  for (const option of command.options) {
+    if (isRequired(option)) words.push(longForm(option));
   }
+  for (const argument of command.registeredArguments) words.push(placeOf(argument));
   if (command.commands.length > 0) words.push("<COMMAND>");
   return words.join(" ");
 }
@@ -89,10 +109,6 @@ export function usageError(error: CommanderError): UsageError {
       const unexpected = extra.split(", ")[Number(expected)] ?? "";
       return new UsageError(`unexpected argument '${unexpected}' found`);
     }
-    case "commander.missingMandatoryOptionValue":
-      return new UsageError("the following required arguments were not provided:", {
-        details: [first.replace(/^-\w, /, "")],
-      });
     case "commander.optionMissingArgument":
       return new UsageError(
         `a value is required for '${first.replace(/^-\w, /, "")}' but none was supplied`,

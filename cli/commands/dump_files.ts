@@ -65,6 +65,6 @@ export function command(context: Context): CommandUnknownOpts {
       "cfs --repo r dump-files myimage /etc /usr/bin/env",
       "cfs dump-files --backing-path-only myimage /usr/bin/env",
     ],
-    complete: { "0": "image" },
+    complete: { "0": "image", "1": "image-path" },
   });
 }

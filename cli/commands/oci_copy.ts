@@ -2,9 +2,8 @@ import { Repository } from "../../lib/repository/mod.ts";
 import { copyImage } from "../../lib/oci/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, parsed, withNotes } from "../declare.ts";
+import { newCommand, parsed, requiredOption, withNotes } from "../declare.ts";
 import { parseCount } from "../jobs.ts";
-import { UsageError } from "../errors.ts";
 import { openImageArgument, parseImageArgument } from "../oci_names.ts";
 import { openRepository } from "../open_repository.ts";
 
@@ -20,7 +19,9 @@ export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("copy")
     .description(DESCRIPTION)
     .argument("<IMAGE>", "Image to copy (tag name or @digest)", parsed(parseImageArgument))
-    .option("--from <FROM>", "Path to the source composefs repository (required)")
+    .addOption(
+      requiredOption(new Option("--from <FROM>", "Path to the source composefs repository")),
+    )
     .option("--name <NAME>", "Tag to assign to the image in the destination repository")
     .option("--zerocopy", "Share blocks or files instead of copying them")
     .addOption(
@@ -29,14 +30,9 @@ export function command(context: Context): CommandUnknownOpts {
     )
     .option("--json", "Output the result as JSON")
     .action(async (reference, options) => {
-      // Not declared as required: the parser would then tell of it before options it does not know.
-      if (options.from === undefined) {
-        throw new UsageError("the following required arguments were not provided:", {
-          details: ["--from <FROM>"],
-        });
-      }
+      const path = options.from!;
       using repository = openRepository(context);
-      using from = Repository.open(options.from, {
+      using from = Repository.open(path, {
         notice: (text) => context.warn(text),
       });
       using progress = await context.progress();
@@ -60,7 +56,7 @@ export function command(context: Context): CommandUnknownOpts {
         return;
       }
       const tagged = options.name === undefined ? "" : `, tagged as ${options.name}`;
-      stdout.line(`Copied image ${reference} from ${options.from} to destination repo${tagged}`);
+      stdout.line(`Copied image ${reference} from ${path} to destination repo${tagged}`);
       stdout.line(`Manifest digest: ${result.manifestDigest}`);
       stdout.line(`Manifest verity: ${result.manifestStream}`);
       stdout.line(`Config digest:   ${result.configDigest}`);

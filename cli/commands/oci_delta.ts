@@ -170,6 +170,6 @@ export function command(context: Context): CommandUnknownOpts {
       "cfs --repo r oci delta create os:41 docker://registry.example/os:42 oci:deltas:41to42",
       "cfs oci delta info oci-archive:41to42.tar",
     ],
-    complete: { "1": "source" },
+    complete: { "1": "tag-or-source" },
   });
 }

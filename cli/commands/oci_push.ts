@@ -100,6 +100,6 @@ export function command(context: Context): CommandUnknownOpts {
       "cfs --repo r oci push myimage oci:layout:latest",
       "cfs oci push --compress zstd myimage oci-archive:image.tar:v1",
     ],
-    complete: { "0": "tag-or-manifest", "1": "source" },
+    complete: { "0": "tag-or-manifest", "1": "destination" },
   });
 }

@@ -2,7 +2,7 @@ import { InvalidNameError } from "../../lib/base/mod.ts";
 import { DeltaDirectory, findCommit, generateDelta, SecretKey } from "../../lib/ostree/mod.ts";
 import { Argument, type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, parsed, withNotes } from "../declare.ts";
+import { newCommand, parsed, requiredOption, withNotes } from "../declare.ts";
 import { UsageError } from "../errors.ts";
 import { openRepository } from "../open_repository.ts";
 import { parseJobs } from "../ostree_pull_output.ts";
@@ -34,7 +34,11 @@ export function command(context: Context): CommandUnknownOpts {
     .description(DESCRIPTION)
     .addArgument(new Argument("<ACTION>", "what to do").choices(["generate"]))
     .argument("<COMMIT...>", "FROM and TO, or TO alone: tags, commit IDs, or beginnings of them")
-    .option("--output <DIR>", "required: directory for the delta; made when it is not there")
+    .addOption(
+      requiredOption(
+        new Option("--output <DIR>", "directory for the delta; made when it is not there"),
+      ),
+    )
     .option("--inline", "put everything into the superblock, as a delta in a single file")
     .option("--no-compress", "do not compress; everything is in the superblock then")
     .addOption(
@@ -64,10 +68,9 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--json", "Output the result as JSON")
     .action(async (_action, commits: string[], options) => {
       if (commits.length > 2) throw new UsageError("Two commits at most: FROM and TO");
-      if (options.output === undefined) throw new UsageError("--output <DIR> is needed");
       using repository = openRepository(context);
       const [to, from] = commits.map((name) => findCommit(repository, name)).reverse();
-      using directory = DeltaDirectory.make(options.output);
+      using directory = DeltaDirectory.make(options.output!);
       const maxPatchSize = options.disableBsdiff ? 0 : options.maxBsdiffSize;
       const { minFallbackSize, maxChunkSize, jobs } = options;
       const delta = await generateDelta(repository, {

@@ -1,9 +1,8 @@
 import { withContext } from "../../lib/base/mod.ts";
 import { simpleSignatures, trustBundle } from "../../lib/oci/mod.ts";
-import type { CommandUnknownOpts } from "../commander.ts";
+import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, withNotes } from "../declare.ts";
-import { UsageError } from "../errors.ts";
+import { newCommand, requiredOption, withNotes } from "../declare.ts";
 import { openRepository } from "../open_repository.ts";
 import { identityOption, lookasideOption, registriesDOption } from "../trust_options.ts";
 
@@ -17,14 +16,14 @@ export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("export")
     .description(DESCRIPTION)
     .argument("<IMAGE>", "Stored image")
-    .option("-o, --output <FILE>", "Where it goes")
+    .addOption(requiredOption(new Option("-o, --output <FILE>", "Where it goes")))
     .addOption(identityOption())
     .addOption(registriesDOption())
     .addOption(lookasideOption())
     .option("--json", "Output as JSON")
     .action(async (name, options) => {
-      const { identity, output } = options;
-      if (output === undefined) throw new UsageError("the argument '--output <FILE>' is needed");
+      const { identity } = options;
+      const output = options.output!;
       using repository = openRepository(context);
       const simple = await simpleSignatures(repository, name, {
         identity,

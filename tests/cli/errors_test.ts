@@ -106,7 +106,7 @@ const reports: { name: string; error: unknown; code: number; text: RegExp }[] = 
     error: new UsageError("wrong", { details: ["tip: right"] }),
     code: 2,
     text:
-      /^error: wrong\n {2}tip: right\n\nUsage: cfs x\n\nFor more information, try '--help'\.\n$/,
+      /^error: wrong\n\n {2}tip: right\n\nUsage: cfs x\n\nFor more information, try '--help'\.\n$/,
   },
 ];
 
