@@ -1,4 +1,4 @@
-import { pruneContentIndexes, staleReferrers } from "../../lib/oci/mod.ts";
+import { gcRoot, pruneContentIndexes, staleReferrers } from "../../lib/oci/mod.ts";
 import type { GcResult } from "../../lib/repository/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
@@ -23,17 +23,20 @@ export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("gc")
     .description("Perform garbage collection: remove everything that no reference leads to")
     .addOption(
-      new Option("-r, --root <ROOT>", "Additional roots to keep (image or stream names)")
+      new Option(
+        "-r, --root <ROOT>",
+        "Additional roots to keep (image or stream names, or digests)",
+      )
         .argParser(collect),
     )
     .option("-n, --dry-run", "Preview what would be deleted without actually deleting")
     .option("--json", "Output the result as JSON")
     .action(async (options) => {
       using repository = openRepository(context);
-      const roots = options.root as string[] | undefined;
+      const roots = (options.root as string[] | undefined) ?? [];
       const result = repository.gc({
         dryRun: options.dryRun ?? false,
-        roots: roots ?? [],
+        roots: roots.map((root) => gcRoot(repository, root)),
         staleRefs: () => staleReferrers(repository),
       });
       // What is known of layers that are gone; it is only to find things faster.
@@ -57,7 +60,7 @@ export function command(context: Context): CommandUnknownOpts {
       } else showText(context, result);
     });
   return withNotes(declared, {
-    examples: ["cfs gc -n", "cfs gc -r myimage -r refs/mylayer"],
+    examples: ["cfs gc -n", "cfs gc -r myimage -r refs/mylayer -r sha256:2cec…53f8"],
     complete: { "--root": "root" },
   });
 }

@@ -16,6 +16,18 @@ export function manifestStream(digest: Digest): string {
   return `${MANIFEST_STREAM}${digest}`;
 }
 
+/**
+ * The entry that a root of the collector means: manifests can be given by their digest.
+ *
+ * @param root as of `GcOptions.roots`, or `sha256:…` or `@sha256:…`
+ */
+export function gcRoot(repository: Repository, root: string): string {
+  const digest = /^@?(sha(?:256|384|512):[0-9a-f]+)$/.exec(root)?.[1];
+  if (digest === undefined) return root;
+  const entry = MANIFEST_STREAM + digest;
+  return repository.streamObject(entry) === undefined ? root : entry;
+}
+
 /** Content id of a config's stream. */
 export function configStream(digest: Digest): string {
   return `oci-config-${digest}`;

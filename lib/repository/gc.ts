@@ -22,7 +22,7 @@ import { isSplitstream, SPLITSTREAM_HEAD_SIZE } from "../splitstream/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
 import { pruneDownloads } from "./downloads.ts";
 import { entryObject, listEntries } from "./entries.ts";
-import { readImage } from "./images.ts";
+import { imageDigest, readImage } from "./images.ts";
 import { TMP_LINK_PREFIX } from "./links.ts";
 import { TMP_OBJECT_PREFIX } from "./object_write.ts";
 import { type Category, listRefs, UNREADABLE_DIRECTORY, walkRefs } from "./refs.ts";
@@ -32,7 +32,10 @@ import { openStreamObject } from "./streams.ts";
 export interface GcOptions {
   /** Only say what would be done. @default false */
   dryRun?: boolean;
-  /** Further roots: entry names of either category, or reference names. */
+  /**
+   * Further roots: entry names of either category, images as `sha256:…` or `@sha256:…`, or reference
+   * names.
+   */
   roots?: readonly string[];
   /**
    * Names below `streams/refs` that are no roots any more and are removed; asked for under the lock.
@@ -269,14 +272,19 @@ class Marker {
     }
   }
 
-  /** A root from the command line: an entry of either category, or a reference. */
+  /** A root from the command line: an entry of either category, an image's digest, or a reference. */
   #markRoot(root: string): void {
     let found = false;
+    const image = imageDigest(this.#state, root);
     for (const category of CATEGORIES) {
       const entries = new Set(listEntries(this.#state.root, category).map(({ name }) => name));
       const refs = listRefs(this.#state, category);
       const bare = root.startsWith("refs/") ? root.slice("refs/".length) : root;
-      const entry = entries.has(root) ? root : refs.find((ref) => ref.name === bare)?.entry;
+      const entry = entries.has(root)
+        ? root
+        : category === "images" && image !== undefined && entries.has(image)
+        ? image
+        : refs.find((ref) => ref.name === bare)?.entry;
       if (entry === undefined) continue;
       found = true;
       this.#markEntry(category, { entry, ref: `--root ${root}` });

@@ -65,16 +65,20 @@ function checkEntry(state: RepositoryState, entry: string, id: ObjectId): Object
   return id;
 }
 
-/** Strips the spellings of a digest that other commands print. */
+const DIGEST = /^@?(sha256|sha512):([0-9a-fA-F]+)$/;
+
+/** The hex of a digest of this repository's kind, in the spellings that other commands print. */
+export function imageDigest(state: RepositoryState, name: string): string | undefined {
+  const match = DIGEST.exec(name);
+  return match?.[1] === state.algorithm.hash ? match[2]!.toLowerCase() : undefined;
+}
+
 function plainDigest(state: RepositoryState, name: string): string {
-  const match = /^@?(sha256|sha512):([0-9a-fA-F]+)$/.exec(name);
-  if (match === null) return name;
-  if (match[1] !== state.algorithm.hash) {
-    throw new InvalidNameError(
-      `${name} is not a digest of this repository, whose algorithm is ${state.algorithm.id}`,
-    );
-  }
-  return match[2]!.toLowerCase();
+  const digest = imageDigest(state, name);
+  if (digest !== undefined || !DIGEST.test(name)) return digest ?? name;
+  throw new InvalidNameError(
+    `${name} is not a digest of this repository, whose algorithm is ${state.algorithm.id}`,
+  );
 }
 
 /** Opens and validates an image by its object id. */

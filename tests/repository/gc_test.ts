@@ -80,6 +80,8 @@ Deno.test("roots are entries of either category or references; all are kept whol
     ["refs/oci/foo%2Fbar:1%252 x", "oci256", [2, 0, 0]],
     ["oci/foo%2Fbar:1%252 x", "oci256", [2, 0, 0]],
     [IMAGE, "img256", [0, 0, 0]],
+    [`sha256:${IMAGE}`, "img256", [0, 0, 0]],
+    [`@sha256:${IMAGE}`, "img256", [0, 0, 0]],
     ["my/nested/name", "img256", [0, 0, 0]],
     ["refs/flat", "img256", [0, 0, 0]],
   ];
@@ -94,6 +96,7 @@ Deno.test("roots are entries of either category or references; all are kept whol
   using repository = Repository.open(await untagged(dir));
   const before = listTree(dir.path);
   assert.throws(() => repository.gc({ roots: [manifest, "nope"] }), NotFoundError);
+  assert.throws(() => repository.gc({ roots: [`sha512:${IMAGE}`] }), NotFoundError);
   assert.deepEqual(listTree(dir.path), before);
 });
 
