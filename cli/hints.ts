@@ -1,5 +1,8 @@
+/** What a message says, the advice, and what the outermost message must say, too. */
+type Hint = readonly [RegExp, (program: string) => string, RegExp?];
+
 /** Advice by what the chain of messages says; the first that fits is shown. */
-const HINTS: readonly (readonly [RegExp, (program: string) => string])[] = [
+const HINTS: readonly Hint[] = [
   [
     /image not found/i,
     (program) => `"${program} images" lists the image names, "refs/a/b" is one with a slash`,
@@ -50,8 +53,16 @@ const HINTS: readonly (readonly [RegExp, (program: string) => string])[] = [
     () => "--creds USER:PASSWORD, --authfile FILE or podman login gives access to a registry",
   ],
   [/Read-only file system|read-only file system/, () => "writing needs a writable repository"],
-  [/No space left on device/, (program) => `"${program} gc" frees what nothing refers to`],
+  [
+    /No space left on device|^No room to fetch/,
+    (program) => `"${program} gc" frees what nothing refers to`,
+  ],
   [/lacks \d+ bytes of trailing zero padding/, () => "--repair-padding puts the zeros back"],
+  [
+    /^(blob|layer|content|image manifest|image config|manifest|config)[^:]* digest mismatch/,
+    () => "the source is damaged or lies; nothing of it has got a name",
+    /^Unable to pull/,
+  ],
   [
     /(digest|verity content) mismatch/i,
     (program) => `"${program} fsck" names each damaged object, pulling the image again repairs it`,
@@ -66,9 +77,12 @@ const HINTS: readonly (readonly [RegExp, (program: string) => string])[] = [
  * @returns One line, or undefined.
  */
 export function hintFor(error: unknown, programName: string): string | undefined {
+  const outer = error instanceof Error ? error.message : "";
   for (let at = error; at instanceof Error; at = at.cause) {
     const message = at.message;
-    const found = HINTS.find(([pattern]) => pattern.test(message));
+    const found = HINTS.find(([pattern, , outermost]) =>
+      pattern.test(message) && (outermost?.test(outer) ?? true)
+    );
     if (found !== undefined) return found[1](programName);
   }
   return undefined;

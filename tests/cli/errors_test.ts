@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
-import { ComposefsError, NotFoundError, withContext } from "../../lib/base/mod.ts";
+import {
+  ComposefsError,
+  DigestMismatchError,
+  NotFoundError,
+  withContext,
+} from "../../lib/base/mod.ts";
 import { causeChain, FailedError, reportError, UsageError } from "../../cli/errors.ts";
 import { type ByteSink, ClosedPipeError, Output } from "../../cli/output.ts";
 import { progressDisplay } from "../../cli/progress.ts";
@@ -82,6 +87,21 @@ const reports: { name: string; error: unknown; code: number; text: RegExp }[] = 
     error: withContext("a", withContext("b", new FailedError("c\nd"))),
     code: 1,
     text: /^Error: a\n\nCaused by:\n {4}0: b\n {4}1: c\n {7}d\n$/,
+  },
+  {
+    name: "a source that lies",
+    error: withContext(
+      "Unable to pull container image x",
+      withContext("Importing layer y", new DigestMismatchError("layer", "a", "b")),
+    ),
+    code: 1,
+    text: /\n\nhint: the source is damaged or lies/,
+  },
+  {
+    name: "a repository that is damaged",
+    error: withContext("Unable to push x", new DigestMismatchError("layer", "a", "b")),
+    code: 1,
+    text: /\n\nhint: "cfs fsck" names each damaged object/,
   },
   {
     name: "a hint",
