@@ -8,6 +8,7 @@ export {
   literal,
   maxValue,
   minValue,
+  never,
   nullish,
   number,
   object,

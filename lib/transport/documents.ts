@@ -31,6 +31,9 @@ const descriptorSchema = v.object({
   data: v.nullish(v.string()),
 });
 
+/** A field of other documents: what one reader takes for a manifest must be no index to another. */
+const foreignSchema = v.nullish(v.never("belongs to another kind of document"));
+
 const manifestSchema = v.object({
   schemaVersion: v.literal(2),
   mediaType: v.nullish(v.string()),
@@ -39,6 +42,9 @@ const manifestSchema = v.object({
   layers: v.array(descriptorSchema),
   subject: v.nullish(descriptorSchema),
   annotations: annotationsSchema,
+  manifests: foreignSchema,
+  fsLayers: foreignSchema,
+  history: foreignSchema,
 });
 
 const indexSchema = v.object({
@@ -46,6 +52,10 @@ const indexSchema = v.object({
   mediaType: v.nullish(v.string()),
   manifests: v.array(descriptorSchema),
   annotations: annotationsSchema,
+  config: foreignSchema,
+  layers: foreignSchema,
+  fsLayers: foreignSchema,
+  history: foreignSchema,
 });
 
 const typeSchema = v.object({
