@@ -1,19 +1,24 @@
 /**
- * The README's console blocks: finding them, running them and comparing. A block counts when its
- * fence says ```` ```console run ````; further words there name what it needs (`root`). Blocks run in
- * order, in the top of the checkout, with `cfs` as a program on the search path. The folder that
- * the README calls `/tmp/tour` is a temporary one of each run, and the registry that it calls
- * `127.0.0.1:5000` one that was started for it.
+ * The console blocks of the README and of `docs/`: finding them, running them and comparing. A block
+ * counts when its fence says ```` ```console run ````; further words there name what it needs (`root`,
+ * `registry`). The blocks of a document run in order, in the top of the checkout, with `cfs` as a
+ * program on the search path. The folder that the documents call `/tmp/tour` is a temporary one of
+ * each run; what they call `127.0.0.1:5000` and `127.0.0.1:8000` are a registry that was started for
+ * it, and a web server of the folder's `www`.
  *
  * @module
  */
+import { needTool } from "../helpers/needs.ts";
+import { TestRegistry } from "../helpers/registry.ts";
 import { cfsCommand, ROOT, run } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 
-/** The folder's name in the README. */
+/** The folder's name in the documents. */
 const TOUR = "/tmp/tour";
-/** The registry's address in the README. */
+/** The registry's address there. */
 const REGISTRY = "127.0.0.1:5000";
+/** The web server's. */
+const WEB = "127.0.0.1:8000";
 
 /** A command with its output, both streams in order. */
 export interface Step {
@@ -23,7 +28,7 @@ export interface Step {
   output: string;
 }
 
-/** A block of the README that is run. */
+/** A block that is run. */
 export interface Block {
   /** Line of its fence, from 1. */
   line: number;
@@ -38,7 +43,7 @@ const FENCE = /^```console run((?: [a-z]+)*)$/;
 /**
  * Finds the blocks.
  *
- * @param markdown Text of a README.
+ * @param markdown Text of a document.
  * @throws Error when a block does not begin with a command, or does not end
  */
 export function consoleBlocks(markdown: string): Block[] {
@@ -68,7 +73,7 @@ export function consoleBlocks(markdown: string): Block[] {
 /**
  * Puts other outputs into the blocks.
  *
- * @param markdown Text of a README.
+ * @param markdown Text of a document.
  * @param outputs Outputs of all steps of all blocks, in order; undefined keeps what is there.
  */
 export function withOutputs(markdown: string, outputs: readonly (string | undefined)[]): string {
@@ -88,31 +93,45 @@ export function withOutputs(markdown: string, outputs: readonly (string | undefi
   return [...result, ...lines.slice(at)].join("\n");
 }
 
-/** Where blocks are run. */
-export class Tour implements Disposable {
-  readonly #dir = new TempDir({ prefix: "cfs-readme-", on: "disk" });
-  readonly #registry: string;
+/** Where the blocks of a document are run. */
+export class Tour implements AsyncDisposable {
+  readonly #dir: TempDir;
+  readonly #registry: TestRegistry | undefined;
+  readonly #web: Deno.HttpServer<Deno.NetAddr>;
+  /** What the documents say, and what it is here. */
+  readonly #names: readonly (readonly [string, string])[];
 
-  /**
-   * Makes the folder, and `cfs` in it.
-   *
-   * @param registry Address of the registry, when there is one.
-   */
-  constructor(registry: string = REGISTRY) {
+  private constructor(dir: TempDir, registry: TestRegistry | undefined) {
+    const folder = dir.join("tour");
+    this.#dir = dir;
     this.#registry = registry;
+    this.#web = Deno.serve(
+      { hostname: "127.0.0.1", port: 0, onListen() {} },
+      (request) => serveFile(`${folder}/www`, request),
+    );
+    this.#names = [
+      [TOUR, folder],
+      [REGISTRY, registry?.host ?? REGISTRY],
+      [WEB, `127.0.0.1:${this.#web.addr.port}`],
+    ];
     const words = cfsCommand().map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
-    Deno.chmodSync(this.#dir.write("bin/cfs", `#!/bin/sh\nexec ${words} "$@"\n`), 0o755);
+    Deno.chmodSync(dir.write("bin/cfs", `#!/bin/sh\nexec ${words} "$@"\n`), 0o755);
+  }
+
+  /** Makes the folder, and starts the servers; the registry where it is installed. */
+  static async start(): Promise<Tour> {
+    const registry = needTool("docker-registry").met ? await TestRegistry.start() : undefined;
+    return new Tour(new TempDir({ prefix: "cfs-readme-", on: "disk" }), registry);
   }
 
   /**
-   * Runs a command as the README means it.
+   * Runs a command as the documents mean it.
    *
    * @param command A line for the shell.
-   * @returns Both of its outputs, with the README's name for the folder.
+   * @returns Both of its outputs, with the documents' names for folder and servers.
    */
   async run(command: string): Promise<string> {
-    const folder = this.#dir.join("tour");
-    const line = command.replaceAll(TOUR, folder).replaceAll(REGISTRY, this.#registry);
+    const line = this.#names.reduce((text, [shown, real]) => text.replaceAll(shown, real), command);
     const script = `umask 022; { ${line}\n} 2>&1`;
     const { stdout } = await run(["sh", "-c", script], {
       cwd: ROOT,
@@ -123,16 +142,39 @@ export class Tour implements Disposable {
         TZ: "UTC",
       },
     });
-    return stdout.replaceAll(folder, TOUR).replaceAll(this.#registry, REGISTRY);
+    return this.#names.reduce((text, [shown, real]) => text.replaceAll(real, shown), stdout);
   }
 
-  /** Removes the folder, with what is mounted in it. */
-  [Symbol.dispose](): void {
+  /** Ends the servers and removes the folder, with what is mounted in it. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#web.shutdown();
+    await this.#registry?.[Symbol.asyncDispose]();
     this.#dir[Symbol.dispose]();
   }
 }
 
-/** Text of the README. */
-export function readme(): string {
-  return Deno.readTextFileSync(`${ROOT}README.md`);
+async function serveFile(root: string, request: Request): Promise<Response> {
+  const { pathname } = new URL(request.url);
+  try {
+    return new Response(await Deno.readFile(root + decodeURIComponent(pathname)));
+  } catch (error) {
+    const { NotFound, IsADirectory } = Deno.errors;
+    if (!(error instanceof NotFound || error instanceof IsADirectory)) throw error;
+    return new Response("not found", { status: 404 });
+  }
+}
+
+/** The documents with console blocks to run: the README, and all of `docs/`. */
+export function documents(): string[] {
+  const docs = [...Deno.readDirSync(`${ROOT}docs`)].map(({ name }) => `docs/${name}`);
+  return ["README.md", ...docs.filter((name) => name.endsWith(".md")).sort()];
+}
+
+/**
+ * Text of a document.
+ *
+ * @param name Its path in the checkout.
+ */
+export function documentText(name: string): string {
+  return Deno.readTextFileSync(ROOT + name);
 }
