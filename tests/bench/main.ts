@@ -4,7 +4,8 @@
  * `deno run -A tests/bench/main.ts [--runs N] [--json] [ROW…]` prints a table; rows are chosen by a
  * part of their title. The inputs are made on first use (see `image.ts`). Repositories are new
  * directories on tmpfs, insecure ones, as tmpfs has no fs-verity. Exits with 1 when a row misses
- * its aim or a command fails.
+ * its aim or a command fails. What is measured in bytes is in `bytes.ts`, and making a delta, which
+ * takes a minute and has no peer, in `delta_create.ts`.
  *
  * @module
  */
