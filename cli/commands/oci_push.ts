@@ -10,10 +10,12 @@ import { formatSize } from "../size.ts";
 
 const DESCRIPTION = `Push a stored image to a registry, a layout, an archive or a directory
 
-DESTINATION is docker://HOST/NAME[:TAG], oci:PATH[:TAG], oci-archive:PATH[:TAG] or dir:PATH. Layers are made again byte by
-byte and checked against their digests on the way; how they are compressed gives the same blobs each
-time. Blobs that the destination has are kept. When the blobs of the stored manifest cannot be made
-again, the image gets a new manifest with the same config.`;
+DESTINATION is docker://HOST/NAME[:TAG], oci:PATH[:TAG], oci-archive:PATH[:TAG] or dir:PATH. Layers
+are made again byte by byte and checked against their digests on the way; how they are compressed
+gives the same blobs each time. Blobs that the destination has are kept. When the blobs of the stored
+manifest cannot be made again, the image gets a new manifest with the same config. Layers that the
+registry has in the repository that the image was pulled from, as its tags tell, or in one named with
+--mount-from, are taken from there.`;
 
 const COMPRESSIONS = ["gzip", "zstd", "none"] as const;
 
@@ -47,6 +49,12 @@ export function command(context: Context): CommandUnknownOpts {
         new Option("--format <FORMAT>", "Kind of manifest (defaults to that of the image)")
           .choices(["oci", "v2s2"] as const),
       )
+      .addOption(
+        new Option(
+          "--mount-from <NAME...>",
+          "Other repositories of the registry, as HOST/NAME, that may have the layers",
+        ),
+      )
       .option("--referrers", "Push the artifacts that refer to the image, too")
       .option("--digestfile <FILE>", "Write the digest of the pushed manifest to a file")
       .addOption(
@@ -65,6 +73,7 @@ export function command(context: Context): CommandUnknownOpts {
         ...(options.format === undefined ? {} : { format: options.format }),
         ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
         access: await registryAccess(context, options),
+        mountFrom: options.mountFrom ?? [],
         referrers: options.referrers ?? false,
         progress: progress.sink,
       });
