@@ -1,8 +1,9 @@
 import { exportCommit, findCommit } from "../../lib/ostree/mod.ts";
-import type { CommandUnknownOpts } from "../commander.ts";
+import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, withNotes } from "../declare.ts";
+import { newCommand, parsed, withNotes } from "../declare.ts";
 import { openRepository } from "../open_repository.ts";
+import { parseJobs } from "../ostree_pull_output.ts";
 
 const DESCRIPTION = `Export an ostree commit to a local ostree repository
 
@@ -16,12 +17,17 @@ export function command(context: Context): CommandUnknownOpts {
     .argument("<SOURCE>", "tag, commit ID, or the beginning of one")
     .argument("<OSTREE_REPO_PATH>", "Path to the destination ostree repository")
     .option("--reference <REFERENCE>", "Ref name to set in the destination repo")
-    .action(async (source, path, { reference }) => {
+    .addOption(
+      new Option("--jobs <JOBS>", "threads (defaults to what is worth it)")
+        .argParser(parsed(parseJobs)),
+    )
+    .action(async (source, path, { reference, jobs }) => {
       using repository = openRepository(context);
       const commit = findCommit(repository, source);
       using progress = await context.progress();
-      const { cloned } = exportCommit(repository, commit, {
+      const { cloned } = await exportCommit(repository, commit, {
         path,
+        ...(jobs === undefined ? {} : { jobs }),
         ...(reference === undefined ? {} : { reference }),
         progress: progress.sink,
       });

@@ -1,8 +1,14 @@
-import { checkStoredCommit, findCommit, listCommits } from "../../lib/ostree/mod.ts";
-import type { CommandUnknownOpts } from "../commander.ts";
+import {
+  checkStoredCommit,
+  type CommitFsckReport,
+  findCommit,
+  listCommits,
+} from "../../lib/ostree/mod.ts";
+import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, withNotes } from "../declare.ts";
+import { newCommand, parsed, withNotes } from "../declare.ts";
 import { openRepository } from "../open_repository.ts";
+import { parseJobs } from "../ostree_pull_output.ts";
 
 const DESCRIPTION = `Check every object of ostree commits
 
@@ -14,13 +20,27 @@ export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("fsck")
     .description(DESCRIPTION)
     .argument("[COMMITS...]", "tags, commit IDs or their beginnings; all commits by default")
+    .addOption(
+      new Option("--jobs <JOBS>", "threads (defaults to what is worth it)")
+        .argParser(parsed(parseJobs)),
+    )
     .option("--json", "Output as JSON")
-    .action((names: string[], options) => {
+    .action(async (names: string[], options) => {
       using repository = openRepository(context);
       const commits = names.length === 0
         ? listCommits(repository)
         : names.map((name) => findCommit(repository, name));
-      const reports = commits.map((commit) => checkStoredCommit(repository, commit));
+      using progress = await context.progress();
+      const reports: CommitFsckReport[] = [];
+      const { jobs } = options;
+      for (const commit of commits) {
+        const report = await checkStoredCommit(repository, commit, {
+          ...(jobs === undefined ? {} : { jobs }),
+          progress: progress.sink,
+        });
+        reports.push(report);
+      }
+      progress[Symbol.dispose]();
       const ok = reports.every(({ errors }) => errors.length === 0);
       if (options.json) context.stdout.json({ ok, commits: reports });
       else {

@@ -1,15 +1,16 @@
 /** Checking stored commits object by object (spec: ostree 5). */
-import { ComposefsError, displayByteString } from "../base/mod.ts";
+import { ComposefsError, displayByteString, type ProgressSink } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { type Checksum, checksumOf } from "./checksum.ts";
 import { parseCommit } from "./commit_object.ts";
-import { commitTree, fileEntry, storedImageId } from "./commit_tree.ts";
+import { commitTree, storedImageId } from "./commit_tree.ts";
 import { parseDirMeta } from "./dirmeta.ts";
 import { parseDirTree } from "./dirtree.ts";
+import { checkFiles } from "./check_files.ts";
+import { type FileBatch, fileBatches, workOnBatches } from "./file_batches.ts";
 import { corruptedObject } from "./object_kind.ts";
 import { type ReachableObject, reachableObjects } from "./reachable.ts";
 import { openCommit, type StoredCommit } from "./stored_commit.ts";
-import { checksumOfFile } from "./stored_file.ts";
 
 /** What checking a commit came to. */
 export interface CommitFsckReport {
@@ -23,47 +24,80 @@ export interface CommitFsckReport {
   readonly warnings: readonly string[];
 }
 
+/** How commits are checked. */
+export interface CheckCommitOptions {
+  /** Threads. @default one for each processor when there is much to do */
+  readonly jobs?: number;
+  /** Told how far it is. */
+  readonly progress?: ProgressSink;
+}
+
 /** Checks every object that a stored commit needs, its contents included, and its image. */
-export function checkStoredCommit(repository: Repository, commit: Checksum): CommitFsckReport {
+export async function checkStoredCommit(
+  repository: Repository,
+  commit: Checksum,
+  options: CheckCommitOptions = {},
+): Promise<CommitFsckReport> {
   const errors: string[] = [];
   const warnings: string[] = [];
-  let objects = 0;
   let stored: StoredCommit;
   try {
     stored = openCommit(repository, commit);
   } catch (error) {
     if (!(error instanceof ComposefsError)) throw error;
-    return { commit, objects, errors: [chain(error)], warnings };
+    return { commit, objects: 0, errors: [chain(error)], warnings };
   }
-  for (const object of reachableObjects(commit, (checksum) => stored.chunk.get(checksum))) {
-    objects++;
-    try {
-      checkObject(repository, object);
-    } catch (error) {
-      if (!(error instanceof ComposefsError)) throw error;
-      const at = object.path === "" ? "" : ` (${displayByteString(object.path)})`;
-      errors.push(`${object.kind} object ${object.checksum}${at}: ${error.message}`);
-    }
+  const objects = [...reachableObjects(commit, (checksum) => stored.chunk.get(checksum))];
+  const faults = await findFaults(repository, objects, options);
+  for (const { kind, checksum, path } of objects) {
+    const fault = faults.get(checksum);
+    if (fault === undefined) continue;
+    const at = path === "" ? "" : ` (${displayByteString(path)})`;
+    errors.push(`${kind} object ${checksum}${at}: ${fault}`);
   }
-  const spare = stored.chunk.count - objects;
+  const spare = stored.chunk.count - objects.length;
   if (spare > 0) warnings.push(`commit ${commit} stores ${spare} objects that it does not need`);
   if (errors.length === 0) errors.push(...imageFaults(repository, stored));
-  return { commit, objects, errors, warnings };
+  return { commit, objects: objects.length, errors, warnings };
 }
 
-function checkObject(repository: Repository, object: ReachableObject): void {
-  const { kind, checksum, entry } = object;
-  if (entry === undefined) throw new ComposefsError("CFS_NOT_FOUND", "missing");
-  if (kind === "file") {
-    const file = fileEntry(checksum, entry);
-    const { checksum: actual, size } = checksumOfFile(repository, file);
-    if (size !== file.header.size) {
-      const message = `header says ${file.header.size} bytes, content has ${size}`;
-      throw new ComposefsError("CFS_FORMAT", message);
+/** What is wrong with objects, by checksum. */
+async function findFaults(
+  repository: Repository,
+  objects: readonly ReachableObject[],
+  { jobs, progress }: CheckCommitOptions,
+): Promise<Map<Checksum, string>> {
+  const faults = new Map<Checksum, string>();
+  let done = 0;
+  for (const object of objects) {
+    if (object.kind === "file" && object.entry !== undefined) continue;
+    done++;
+    try {
+      checkMetadata(object);
+    } catch (error) {
+      if (!(error instanceof ComposefsError)) throw error;
+      faults.set(object.checksum, error.message);
     }
-    if (actual !== checksum) throw corruptedObject(kind, checksum, actual);
-    return;
   }
+  const files = fileBatches(repository, objects);
+  const results = workOnBatches<FileBatch, (string | undefined)[]>("check-files", files, {
+    work: checkFiles,
+    jobs,
+  });
+  let batch = 0;
+  for await (const messages of results) {
+    const { files: checked } = files.batches[batch++]!;
+    messages.forEach((message, i) => {
+      if (message !== undefined) faults.set(checked[i]!.checksum, message);
+    });
+    done += checked.length;
+    progress?.({ type: "progress", id: "fsck", done, objects: done });
+  }
+  return faults;
+}
+
+function checkMetadata({ kind, checksum, entry }: ReachableObject): void {
+  if (entry === undefined) throw new ComposefsError("CFS_NOT_FOUND", "missing");
   const actual = checksumOf(entry.data);
   if (actual !== checksum) throw corruptedObject(kind, checksum, actual);
   if (kind === "dirtree") parseDirTree(entry.data);

@@ -21,18 +21,20 @@ import type { Repository } from "../repository/mod.ts";
 import type { Checksum } from "./checksum.ts";
 import { fileEntry } from "./commit_tree.ts";
 import { parseDirMeta } from "./dirmeta.ts";
-import { FRAME_SIZE, parseArchiveHeader, parseFrame } from "./file_header.ts";
+import { type ExportBatch, exportFiles } from "./export_files.ts";
+import { fileBatches, workOnBatches } from "./file_batches.ts";
 import { LocalRepository } from "./local_repository.ts";
-import { notCanonical, ObjectFiles } from "./object_files.ts";
+import { notCanonical, ObjectFiles, type WriteOutcome } from "./object_files.ts";
 import { type ReachableObject, reachableObjects } from "./reachable.ts";
 import { checkRef } from "./ref_names.ts";
 import { openCommit, readDetachedMetadata, type StoredCommit } from "./stored_commit.ts";
-import { fileContent, startChecksum } from "./stored_file.ts";
 
 /** How to export. */
 export interface ExportOptions {
   /** Ref to set in the destination. */
   reference?: string;
+  /** Threads. @default one for each processor when there is much to do */
+  jobs?: number;
   /** Told how far it is. */
   progress?: ProgressSink;
 }
@@ -55,11 +57,11 @@ export interface ExportResult {
  * @throws {DigestMismatchError} when a stored object is damaged
  * @throws {UnsupportedError} when the destination cannot hold a file's owner, mode or attributes
  */
-export function exportCommit(
+export async function exportCommit(
   repository: Repository,
   commit: Checksum,
   options: ExportOptions & { path: string },
-): ExportResult {
+): Promise<ExportResult> {
   const { reference } = options;
   if (reference !== undefined) checkRef(reference);
   using destination = LocalRepository.open(options.path);
@@ -69,10 +71,12 @@ export function exportCommit(
   const root = destination.directory;
   using objectsDir = openOrMakeDir(root, "objects", 0o775);
   using tmp = openOrMakeDir(root, "tmp", 0o775);
-  const files = new ObjectFiles(objectsDir, { tmp, mode: destination.mode });
-  const exporter = new Exporter(repository, files, options.progress ?? (() => {}));
+  const exporter = new Exporter(repository, { directory: objectsDir, tmp, destination }, options);
+  await exporter.files(objects);
   // Children come before their parents, the commit is the first of the list.
-  for (const object of objects.reverse()) if (object.kind !== "commit") exporter.add(object);
+  for (const object of objects.reverse()) {
+    if (object.kind === "dirtree" || object.kind === "dirmeta") exporter.metadata(object);
+  }
   syncfs(root);
   exporter.commit(stored);
   // A commit that was incomplete there is complete now.
@@ -82,60 +86,62 @@ export function exportCommit(
   return exporter.result;
 }
 
+/** The destination's directories. */
+interface Destination {
+  readonly directory: Fd;
+  readonly tmp: Fd;
+  readonly destination: LocalRepository;
+}
+
 class Exporter {
   readonly #repository: Repository;
+  readonly #to: Destination;
   readonly #files: ObjectFiles;
-  readonly #progress: ProgressSink;
+  readonly #options: ExportOptions;
   readonly result = { written: 0, present: 0, cloned: 0 };
 
-  constructor(repository: Repository, files: ObjectFiles, progress: ProgressSink) {
+  constructor(repository: Repository, to: Destination, options: ExportOptions) {
     this.#repository = repository;
-    this.#files = files;
-    this.#progress = progress;
+    this.#to = to;
+    this.#files = new ObjectFiles(to.directory, { tmp: to.tmp, mode: to.destination.mode });
+    this.#options = options;
   }
 
-  add(object: ReachableObject): void {
-    const { kind, checksum, entry } = object;
-    const shown = displayByteString(object.path);
-    if (entry === undefined) {
-      throw new UnsupportedError(`Missing ${kind} object ${checksum} of ${shown}`);
-    }
-    let outcome;
+  /** Writes all file objects. */
+  async files(objects: readonly ReachableObject[]): Promise<void> {
+    const gone = objects.find(({ entry }) => entry === undefined);
+    if (gone !== undefined) throw missing(gone);
+    const { directory, tmp, destination: { mode } } = this.#to;
+    const place = { directory: directory.number, tmp: tmp.number, mode };
+    const { batches, large } = fileBatches(this.#repository, objects);
+    const tasks = batches.map((batch): ExportBatch => ({ ...batch, ...place }));
+    const results = workOnBatches("export-files", { batches: tasks, large }, {
+      work: exportFiles,
+      jobs: this.#options.jobs,
+    });
+    for await (const outcomes of results) for (const outcome of outcomes) this.#count(outcome);
+  }
+
+  /** Writes a directory or what it says about itself. */
+  metadata({ kind, checksum, entry, path }: ReachableObject): void {
     try {
-      checkNames(object, entry.data);
-      outcome = kind === "file"
-        ? this.#file(checksum, entry)
-        : this.#files.metadata(checksum, kind, entry.data);
+      // Names of attributes without NUL cannot be exported.
+      if (kind === "dirmeta") parseDirMeta(entry!.data);
+      this.#count(this.#files.metadata(checksum, kind, entry!.data));
     } catch (cause) {
-      throw withContext(`Exporting ${kind} object ${checksum} of ${shown}`, cause);
+      throw withContext(
+        `Exporting ${kind} object ${checksum} of ${displayByteString(path)}`,
+        cause,
+      );
     }
-    this.#count(outcome);
-    const done = this.result.written + this.result.present;
-    this.#progress({ type: "progress", id: "export", done, objects: done });
   }
 
-  #count(outcome: "present" | "copied" | "cloned"): void {
+  #count(outcome: WriteOutcome): void {
     if (outcome === "present") this.result.present++;
     else this.result.written++;
     if (outcome === "cloned") this.result.cloned++;
-  }
-
-  #file(
-    checksum: Checksum,
-    entry: NonNullable<ReachableObject["entry"]>,
-  ): "present" | "copied" | "cloned" {
-    if (this.#files.hasFile(checksum)) return "present";
-    const { objects } = this.#repository;
-    const file = fileEntry(checksum, entry);
-    const hash = startChecksum(file);
-    using fd = file.external === undefined ? undefined : objects.open(file.external).fd;
-    return this.#files.file(checksum, file.header, {
-      size: file.header.size,
-      fd,
-      pieces: () => fileContent(objects, file),
-      update: (bytes) => void hash.update(bytes),
-      checksum: () => hash.digest("hex") as Checksum,
-    });
+    const done = this.result.written + this.result.present;
+    this.#options.progress?.({ type: "progress", id: "export", done, objects: done });
   }
 
   commit(stored: StoredCommit): void {
@@ -146,15 +152,8 @@ class Exporter {
   }
 }
 
-/**
- * Checks that names of attributes end with NUL: the reference's `commit` leaves it out, and no
- * repository could give back the bytes that such an object's checksum is of.
- */
-function checkNames({ kind }: ReachableObject, data: Uint8Array): void {
-  if (kind === "dirmeta") parseDirMeta(data);
-  else if (kind === "file") {
-    parseArchiveHeader(data.subarray(FRAME_SIZE, FRAME_SIZE + parseFrame(data)));
-  }
+function missing({ kind, checksum, path }: ReachableObject): UnsupportedError {
+  return new UnsupportedError(`Missing ${kind} object ${checksum} of ${displayByteString(path)}`);
 }
 
 /** Checks before anything is written that files and directories are as bare-user-only has them. */

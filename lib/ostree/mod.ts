@@ -228,7 +228,11 @@ export {
 export { type AddRemoteOptions, keyringName, REMOTES_DIRECTORY, RemoteStore } from "./remotes.ts";
 export { type CommitDiff, diffCommits, type DiffSide } from "./diff.ts";
 export { type ReachableObject, reachableObjects } from "./reachable.ts";
-export { checkStoredCommit, type CommitFsckReport } from "./commit_fsck.ts";
+export {
+  type CheckCommitOptions,
+  checkStoredCommit,
+  type CommitFsckReport,
+} from "./commit_fsck.ts";
 export { commitImage, type CommitImageOptions, type CreatedCommit } from "./commit_image.ts";
 export { exportCommit, type ExportOptions, type ExportResult } from "./export.ts";
 export { deltaFromServer, type DeltaServer, type ServerDeltaOptions } from "./delta_remote.ts";

@@ -57,6 +57,8 @@ export class ObjectFiles {
   readonly #mode: RepositoryMode;
   readonly #directories = new Set<string>();
   #clones = true;
+  /** Other threads write to the same directory. */
+  readonly #token = crypto.randomUUID();
   #counter = 0;
 
   /** Writes to `objects/`, with temporary files in `tmp/`. */
@@ -189,7 +191,7 @@ export class ObjectFiles {
   }
 
   #temporary(): TemporaryName {
-    return new TemporaryName(this.#tmp, `cfs-${Deno.pid}-${Date.now()}-${this.#counter++}`);
+    return new TemporaryName(this.#tmp, `cfs-${this.#token}-${this.#counter++}`);
   }
 
   #makeDirectory(checksum: Checksum): void {

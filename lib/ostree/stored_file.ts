@@ -23,12 +23,12 @@ export function startChecksum(file: FileEntry): Hash {
 
 /** The checksum of a file entry, and the bytes of its content. */
 export function checksumOfFile(
-  repository: Repository,
+  objects: ObjectReader,
   file: FileEntry,
 ): { checksum: Checksum; size: number } {
   const hash = startChecksum(file);
   let size = 0;
-  for (const piece of fileContent(repository.objects, file)) {
+  for (const piece of fileContent(objects, file)) {
     hash.update(piece);
     size += piece.length;
   }

@@ -51,7 +51,7 @@ testWith({
           assert.equal((await cfsctl(repository, "ostree", "compute-id", "ours")).trim(), image);
           const again = await cfsctl(repository, "ostree", "pull-local", path, reference);
           assert.match(again, /objects 0 metadata \+ 0 files fetched/);
-          assert.deepEqual(checkStoredCommit(repository, commit).errors, []);
+          assert.deepEqual((await checkStoredCommit(repository, commit)).errors, []);
           const fsck = await cfsctl(repository, "fsck");
           assert.match(fsck, /ok|No errors|consistent/i);
           const out = dir.join(`out-${name}-${hash}`);
@@ -78,13 +78,16 @@ testWith({
         const { stats } = await pullFrom(repository, path, { reference: "test/stable" });
         assert.equal(`${stats.metadata} ${stats.files}`, "6 6");
         const commitA = findCommit(repository, "07c2");
-        assert.match(checkStoredCommit(repository, commitA).errors.join("\n"), /its files make/);
+        assert.match(
+          (await checkStoredCommit(repository, commitA)).errors.join("\n"),
+          /its files make/,
+        );
         const { image, replaced } = createCommitImage(repository, commitA);
         assert.ok(replaced !== undefined && replaced !== image);
         if (hash === "sha256") {
           assert.equal(image, expected("commitA.sha256.image-id.corrected.txt").trim());
         }
-        assert.deepEqual(checkStoredCommit(repository, commitA).errors, []);
+        assert.deepEqual((await checkStoredCommit(repository, commitA)).errors, []);
       });
       await t.step(`made of an image, ${hash}`, async () => {
         const path = await unpackRepository(dir, "archive");
@@ -95,7 +98,7 @@ testWith({
         const { chunk } = openCommit(repository, commit);
         assert.equal(chunk.commit, commit);
         // Names of attributes lack their NUL there, but everything can be read and verified.
-        assert.deepEqual(checkStoredCommit(repository, commit).errors, []);
+        assert.deepEqual((await checkStoredCommit(repository, commit)).errors, []);
         // No repository of ostree could hold it.
         const out = dir.join(`theirs-${hash}`);
         await runOk(["ostree", "init", `--repo=${out}`, "--mode=bare"]);
@@ -115,7 +118,7 @@ testWith({
         assert.deepEqual(ours.listRefs("streams"), theirs.listRefs("streams"));
         const out = dir.join(`buo-out-${hash}`);
         await runOk(["ostree", "init", `--repo=${out}`, "--mode=archive"]);
-        exportCommit(theirs, result.commit, { path: out });
+        await exportCommit(theirs, result.commit, { path: out });
         await runOk(["ostree", "fsck", `--repo=${out}`]);
       });
     }

@@ -60,7 +60,7 @@ Deno.test("A commit of an image has the trees of the commit that the image is of
       assert.deepEqual(metadataValue(commit.metadata, "ostree.ref-binding", "as"), ["mine"]);
       assert.equal(metadataValue(commit.metadata, "version", "s"), "1");
       assert.deepEqual(commitImage(repository, image, options), made);
-      assert.deepEqual(checkStoredCommit(repository, made.commit).errors, []);
+      assert.deepEqual((await checkStoredCommit(repository, made.commit)).errors, []);
       const twice = { ...options, metadata: [["a", "1"], ["a", "2"]] as const };
       assert.match(await failure(() => commitImage(repository, image, twice)), /given twice/);
     });
@@ -76,14 +76,14 @@ Deno.test("Labels get their NUL, and what OSTree cannot hold is refused", async 
   using dir = new TempDir();
   using repository = newRepository(dir);
   const root = "/ 0 40755 2 0 0 0 0.0 - - -";
-  await t.step("a label", () => {
+  await t.step("a label", async () => {
     const label = "security.selinux=system_u:object_r:usr_t:s0";
     const image = storeDump(repository, `${root} ${label}\n/f 1 100644 1 0 0 0 0.0 - x -\n`);
     const { commit } = commitImage(repository, image, { timestamp: 0n });
     const { chunk, commit: { rootMeta } } = openCommit(repository, commit);
     const text = new TextDecoder().decode(chunk.get(rootMeta)!.data);
     assert.ok(text.includes("security.selinux\0system_u:object_r:usr_t:s0\0"));
-    assert.deepEqual(checkStoredCommit(repository, commit).errors, []);
+    assert.deepEqual((await checkStoredCommit(repository, commit)).errors, []);
   });
   const cases: [string, string, RegExp][] = [
     ["a fifo", "/d 0 40755 2 0 0 0 0.0 - - -\n/d/p 0 10644 1 0 0 0 0.0 - - -", /^\/d\/p is a fifo/],
@@ -142,12 +142,12 @@ Deno.test("The image of a commit that an older reference stored is made anew", a
   const wrong = storeDump(repository, "/ 0 40755 2 0 0 0 0.0 - - -\n");
   storeCommit(repository, commitB, { entries, image: wrong, detached: undefined });
   assert.match(
-    checkStoredCommit(repository, commitB).errors.join("\n"),
+    (await checkStoredCommit(repository, commitB)).errors.join("\n"),
     new RegExp(`is ${wrong}, its files make ${image}`),
   );
   assert.deepEqual(createCommitImage(repository, commitB), { image, replaced: wrong });
   assert.deepEqual(createCommitImage(repository, commitB), { image, replaced: undefined });
-  assert.deepEqual(checkStoredCommit(repository, commitB).errors, []);
+  assert.deepEqual((await checkStoredCommit(repository, commitB)).errors, []);
 });
 
 Deno.test("fsck finds damaged, missing and wrong objects", async (t) => {
@@ -175,10 +175,13 @@ Deno.test("fsck finds damaged, missing and wrong objects", async (t) => {
     await t.step(name, async () => {
       using repository = newRepository(dir);
       await pullFrom(repository, archive, { reference: commitB });
-      const sound = checkStoredCommit(repository, commitB);
+      const sound = await checkStoredCommit(repository, commitB);
       assert.deepEqual(sound, { commit: commitB, objects: 41, errors: [], warnings: [] });
       damage(repository);
-      assert.match(checkStoredCommit(repository, commitB).errors.join("\n"), message);
+      const { errors } = await checkStoredCommit(repository, commitB);
+      assert.match(errors.join("\n"), message);
+      const onWorkers = await checkStoredCommit(repository, commitB, { jobs: 2 });
+      assert.deepEqual(onWorkers.errors, errors);
     });
   }
 });
@@ -225,10 +228,10 @@ testWith({
             const config = Deno.readTextFileSync(`${path}/config`);
             Deno.writeTextFileSync(`${path}/config`, config.replace("mode=bare", `mode=${mode}`));
           }
-          const options = { path, reference: "a/ref" };
-          const first = exportCommit(repository, pulled.commit, options);
+          const options = { path, reference: "a/ref", jobs: hash === "sha256" ? 2 : 1 };
+          const first = await exportCommit(repository, pulled.commit, options);
           assert.equal(first.present, 0);
-          const again = exportCommit(repository, pulled.commit, options);
+          const again = await exportCommit(repository, pulled.commit, { ...options, jobs: 2 });
           assert.deepEqual(again, { written: 0, present: first.written, cloned: 0 });
           const fsck = await runOk(["ostree", "fsck", `--repo=${path}`]);
           assert.match(fsck.stdout + fsck.stderr, /no errors found/);
@@ -276,8 +279,8 @@ testWith({
     const { commit } = commitImage(repository, image, { reference: "new", timestamp: 1n });
     const path = dir.join("bare");
     await runOk(["ostree", "init", `--repo=${path}`, "--mode=bare"]);
-    exportCommit(repository, commit, { path, reference: "new" });
-    exportCommit(repository, commitB, { path, reference: "old" });
+    await exportCommit(repository, commit, { path, reference: "new" });
+    await exportCommit(repository, commitB, { path, reference: "old" });
     assert.equal((await runOk(["ostree", `--repo=${path}`, "diff", "old", "new"])).stdout, "");
     await runOk(["ostree", `--repo=${path}`, "checkout", "new", dir.join("out")]);
     assert.equal(Deno.readTextFileSync(dir.join("out", "etc", "config")), "version=2\n");

@@ -30,7 +30,7 @@ for (const type of ["xfs", "btrfs"] as const) {
       assert.equal(stats.bytesStored, 0);
       const out = dir.join("out");
       await runOk(["ostree", "init", `--repo=${out}`, "--mode=bare-user"]);
-      const exported = exportCommit(repository, commit, { path: out, reference: "main" });
+      const exported = await exportCommit(repository, commit, { path: out, reference: "main" });
       assert.equal(exported.cloned, 2);
       await runOk(["ostree", "fsck", `--repo=${out}`]);
       using other = newRepository(dir);
