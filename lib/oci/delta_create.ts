@@ -12,12 +12,7 @@ import {
   type TargetCompat,
 } from "../delta/mod.ts";
 import type { Repository } from "../repository/mod.ts";
-import {
-  type DeltaImage,
-  type DeltaLayer,
-  openDeltaImage,
-  scratchDirectory,
-} from "./delta_image.ts";
+import { type DeltaImage, type DeltaLayer, openDeltaImage } from "./delta_image.ts";
 import type { CheckDiffTask, DiffTask, IndexTask, PackDiffTask, PackedDiff } from "./delta_make.ts";
 import { firstOf, mapLanes, type OldView, readOldView } from "./delta_old_view.ts";
 import {
@@ -34,6 +29,7 @@ import {
   openScratch,
   type Platform,
   type RegistryAccess,
+  temporaryDirectory,
 } from "../transport/mod.ts";
 
 /** How a delta is made. */
@@ -176,7 +172,7 @@ class Creation {
 
   /** A temporary file that lives as long as the work. */
   #scratch(): Fd {
-    return this.#files.use(openScratch(scratchDirectory()));
+    return this.#files.use(openScratch(temporaryDirectory()));
   }
 
   async #scan(

@@ -16,6 +16,7 @@ import {
   type Platform,
   type SelectedManifest,
   type SourceOptions,
+  temporaryDirectory,
 } from "../transport/mod.ts";
 import type { ScanTask } from "./delta_scan.ts";
 import { layerObject, openImageRef } from "./image.ts";
@@ -51,11 +52,6 @@ export interface DeltaImageOptions extends SourceOptions {
   readonly platform?: Platform | undefined;
   /** Workers that know `unpack-stored`. */
   readonly pool: Pool;
-}
-
-/** Directory of temporary files. */
-export function scratchDirectory(): string {
-  return Deno.env.get("TMPDIR") ?? "/var/tmp";
 }
 
 /**
@@ -171,7 +167,7 @@ class StoredImage implements DeltaImage {
 
   async layer(number: number): Promise<DeltaLayer> {
     const task = this.#layers[number]!;
-    const fd = this.#files.use(openScratch(scratchDirectory()));
+    const fd = this.#files.use(openScratch(temporaryDirectory()));
     try {
       const output = { fd: fd.number, offset: 0 };
       const { size } = await this.#pool.run<{ size: number }>("unpack-stored", { ...task, output });

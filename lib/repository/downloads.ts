@@ -97,7 +97,8 @@ export class Downloads implements Disposable {
       const flags = O.RDWR | O.CREAT | O.NOFOLLOW | O.NONBLOCK;
       fd = openAt(this.#dir, name, { flags, mode: 0o600 });
     } catch (error) {
-      if (isErrno(error, "ELOOP", "EISDIR", "ENXIO")) return "busy"; // something else has the name
+      // Something else has the name, or somebody else.
+      if (isErrno(error, "ELOOP", "EISDIR", "ENXIO", "EACCES")) return "busy";
       throw error;
     }
     try {

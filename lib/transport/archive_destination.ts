@@ -9,12 +9,12 @@ import {
   type BlobSlot,
   type ImageDestination,
   type LayoutTarget,
-  openScratch,
   type PushedManifest,
   ScratchSlot,
 } from "./destination.ts";
 import type { Descriptor } from "./documents.ts";
 import { IndexEntries, LAYOUT_FILE } from "./index_entries.ts";
+import { openScratch } from "./scratch.ts";
 
 const BLOCK = 512;
 const PIECE = 1 << 20;

@@ -1,7 +1,8 @@
 /** Where images are pushed to (spec: oci 5, 6). */
 import type { Digest } from "../base/mod.ts";
-import { AT_FDCWD, type Fd, isErrno, O, openAt, openPath } from "../../ffi/mod.ts";
+import type { Fd } from "../../ffi/mod.ts";
 import type { Descriptor } from "./documents.ts";
+import { openScratch } from "./scratch.ts";
 
 /** A place that a worker writes a blob to before its digest is known. */
 export interface BlobSlot extends Disposable {
@@ -57,25 +58,6 @@ export interface LayoutTarget {
   readonly path: string;
   /** Tag to give. */
   readonly tag: string | undefined;
-}
-
-/**
- * Opens an unnamed file that vanishes with its descriptor.
- *
- * @param dir directory on whose file system it is to be
- */
-export function openScratch(dir: string): Fd {
-  try {
-    return openAt(AT_FDCWD, dir, { flags: O.TMPFILE | O.RDWR, mode: 0o644 });
-  } catch (error) {
-    if (!isErrno(error, "EOPNOTSUPP", "EISDIR", "ENOSYS")) throw error;
-  }
-  const path = Deno.makeTempFileSync({ dir, prefix: ".cfs-push-" });
-  try {
-    return openPath(path, { flags: O.RDWR });
-  } finally {
-    Deno.removeSync(path);
-  }
 }
 
 /** A slot that is a whole unnamed file. */

@@ -2,7 +2,7 @@
 import { ComposefsError, UnsupportedError } from "../base/mod.ts";
 import { openDockerArchive } from "./docker_archive.ts";
 import type { LayoutStore } from "./layout.ts";
-import { temporaryDirectory } from "./temporary.ts";
+import { temporaryDirectory } from "./scratch.ts";
 
 /** Longest text of skopeo's that is shown. */
 const MAX_SHOWN = 500;

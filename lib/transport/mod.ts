@@ -24,12 +24,8 @@ export {
   readRange,
   verifyBytes,
 } from "./blob.ts";
-export {
-  type BlobSlot,
-  type ImageDestination,
-  openScratch,
-  type PushedManifest,
-} from "./destination.ts";
+export type { BlobSlot, ImageDestination, PushedManifest } from "./destination.ts";
+export { openScratch, temporaryDirectory } from "./scratch.ts";
 export {
   type Descriptor,
   type ImageConfig,

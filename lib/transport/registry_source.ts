@@ -18,6 +18,7 @@ import { toOci } from "./convert.ts";
 import { type Descriptor, documentType, parseIndex, type Platform } from "./documents.ts";
 import { isIndexType, isManifestType } from "./media_types.ts";
 import { parseTypedManifest, selectManifest } from "./select.ts";
+import { openTemporary } from "./scratch.ts";
 import type { BlobOptions, ByteRange, ImageSource, RangeSink, SelectedManifest } from "./source.ts";
 
 /** The empty JSON object, which needs no fetching. */
@@ -30,7 +31,7 @@ const EMPTY = {
 export interface RegistrySourceOptions extends Omit<RegistryClientOptions, "signal"> {
   /** Gives up everything when aborted. */
   readonly signal?: AbortSignal | undefined;
-  /** Repository that keeps unfinished downloads. @default none: blobs are kept in memory */
+  /** Repository that keeps unfinished downloads. @default none: blobs go to temporary files */
   readonly repository?: Repository | undefined;
 }
 
@@ -154,7 +155,7 @@ export class RegistrySource implements ImageSource {
   /** A file that the blob can go to. */
   #file({ digest, size }: Descriptor): BlobFile {
     const { repository } = this.#options;
-    if (repository === undefined) return new MemoryFile();
+    if (repository === undefined) return new TemporaryBlobFile();
     this.#downloads ??= repository.openDownloads();
     return this.#downloads.open(fileName(digest), size);
   }
@@ -191,9 +192,9 @@ function fileName(digest: Digest): string {
 /** Where a blob is written to while it arrives. */
 type BlobFile = Pick<DownloadFile, "fd" | "start" | "remove"> & Disposable;
 
-/** A file for those who have no repository. */
-class MemoryFile implements BlobFile {
-  readonly fd = memfd("blob");
+/** A file for those who have no repository; layers are too large for memory. */
+class TemporaryBlobFile implements BlobFile {
+  readonly fd = openTemporary();
   readonly start = 0;
 
   remove(): void {}

@@ -1,18 +1,9 @@
 /** Unpacked copies in files without names. */
-import { ComposefsError, FormatError, withContext } from "../base/mod.ts";
-import {
-  AT_FDCWD,
-  type Fd,
-  fstatfs,
-  isErrno,
-  O,
-  openAt,
-  openPath,
-  preadFull,
-  writeAll,
-} from "../../ffi/mod.ts";
+import { ComposefsError, FormatError } from "../base/mod.ts";
+import { type Fd, fstatfs, preadFull, writeAll } from "../../ffi/mod.ts";
 import type { Blob } from "./blob.ts";
 import type { Compression } from "./media_types.ts";
+import { openTemporary, temporaryDirectory } from "./scratch.ts";
 import { sniffCompression, unpack } from "./unpack.ts";
 
 type Stretch = Pick<Blob, "fd" | "offset" | "size">;
@@ -56,7 +47,7 @@ export async function unpackToTemporary(
 ): Promise<Fd> {
   const { maxSize = MAX_COPY } = options;
   const dir = temporaryDirectory();
-  const temporary = openTemporary(dir);
+  const temporary = openTemporary();
   try {
     let size = 0;
     let looked = -LOOK;
@@ -83,26 +74,4 @@ function noRoom(dir: string, size: number): ComposefsError {
     "CFS_FAILED",
     `No room for an unpacked copy of more than ${size} bytes in ${dir}`,
   );
-}
-
-/** Where temporary files go; an empty variable counts as none. */
-export function temporaryDirectory(): string {
-  return Deno.env.get("TMPDIR") || "/var/tmp";
-}
-
-/** A file without a name; it vanishes with its descriptor. */
-function openTemporary(dir: string): Fd {
-  try {
-    return openAt(AT_FDCWD, dir, { flags: O.TMPFILE | O.RDWR, mode: 0o600 });
-  } catch (cause) {
-    if (!isErrno(cause, "EOPNOTSUPP", "EISDIR", "ENOSYS")) {
-      throw withContext(`Making a temporary file in ${dir}`, cause);
-    }
-  }
-  const path = Deno.makeTempFileSync({ dir, prefix: "cfs-archive-" });
-  try {
-    return openPath(path, { flags: O.RDWR });
-  } finally {
-    Deno.removeSync(path);
-  }
 }
