@@ -10,6 +10,7 @@ import type { Context } from "./context.ts";
 import { newCommand, withNotes } from "./declare.ts";
 import { UsageError } from "./errors.ts";
 import { addGlobalOptions, GLOBAL_VALUE_FLAGS } from "./globals.ts";
+import { HEADINGS } from "./headings.ts";
 import { VERSION } from "./version.ts";
 
 /** The command's words in the arguments, and where they end. */
@@ -57,19 +58,29 @@ function lastWord(entry: CommandEntry): string {
   return entry.name.slice(entry.name.lastIndexOf(" ") + 1);
 }
 
-function addStubs(parent: CommandUnknownOpts, prefix: string): void {
-  for (const entry of COMMANDS) {
-    const group = entry.name.includes(" ") ? entry.name.split(" ")[0]! + " " : "";
-    if (group !== prefix || parent.commands.some((c) => c.name() === lastWord(entry))) continue;
-    const name = lastWord(entry);
-    // Only reached where `--` comes before the name, which makes it none.
-    const stub = newCommand(name).summary(entry.summary).description(entry.summary)
-      .allowUnknownOption().allowExcessArguments().action(() => {
-        throw new UsageError(`unexpected argument '${name}' found`, {
-          details: [`tip: subcommand '${name}' exists; to use it, remove the '--' before it`],
-        });
+/** A command that is only shown, and told apart where it was not meant as one. */
+function newStub(entry: CommandEntry): CommandUnknownOpts {
+  const name = lastWord(entry);
+  // Only reached where `--` comes before the name, which makes it none.
+  return newCommand(name).summary(entry.summary).description(entry.summary)
+    .allowUnknownOption().allowExcessArguments().action(() => {
+      throw new UsageError(`unexpected argument '${name}' found`, {
+        details: [`tip: subcommand '${name}' exists; to use it, remove the '--' before it`],
       });
-    parent.addCommand(stub, { hidden: entry.hidden ?? false });
+    });
+}
+
+/** Adds all commands of a group, arranged by headings; those of the program with the groups. */
+function addStubs(parent: CommandUnknownOpts, group: string): void {
+  const prefix = group === "" ? "" : `${group} `;
+  for (const [heading, names] of HEADINGS[group] ?? []) {
+    for (const name of names) {
+      const entry = findCommand(`${prefix}${name}`.split(" "));
+      const inner = group === "" ? GROUPS.find((one) => one.name === name) : undefined;
+      if (inner === undefined && entry === undefined) continue;
+      const command = inner === undefined ? newStub(entry!) : newGroup(inner);
+      parent.addCommand(command.helpGroup(heading), { hidden: entry?.hidden ?? false });
+    }
   }
 }
 
@@ -134,11 +145,9 @@ export async function buildProgram(args: readonly string[], context: Context): P
     parent.addCommand(target);
   } else {
     addStubs(program, "");
-    for (const group of GROUPS) {
-      const command = newGroup(group);
-      program.addCommand(command);
-      addStubs(command, `${group.name} `);
-      if (group === wantedGroup) target = command;
+    for (const command of program.commands) {
+      addStubs(command, command.name());
+      if (command.name() === wantedGroup?.name) target = command;
     }
   }
   const known = entry !== undefined || words.length === (wantedGroup === undefined ? 0 : 1);

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { COMMANDS, findCommand, GROUPS } from "../../cli/command_table.ts";
 import { Context } from "../../cli/context.ts";
 import { notesOf } from "../../cli/declare.ts";
+import { HEADINGS } from "../../cli/headings.ts";
 import { declareCommand, locateCommand } from "../../cli/program.ts";
 import { TOOL_NAMES } from "../../cli/tools.ts";
 import { VERSION } from "../../cli/version.ts";
@@ -81,6 +82,15 @@ Deno.test("the program's help lists every command, without one it goes to standa
     assert.match(group.stderr, new RegExp(`^Usage: cfs ${name} <COMMAND>\n`));
     assert.equal((await call([name, "--help"])).code, 0);
   }
+});
+
+Deno.test("every command has its place below one heading of the help", () => {
+  const placed = Object.entries(HEADINGS).flatMap(([group, headings]) =>
+    headings.flatMap(([, names]) => names.map((name) => `${group} ${name}`.trim()))
+  );
+  const visible = COMMANDS.filter(({ hidden }) => hidden !== true).map(({ name }) => name);
+  const all = [...visible, ...GROUPS.map(({ name }) => name)];
+  assert.deepEqual(placed.toSorted(), all.toSorted());
 });
 
 Deno.test("--help of every tool exits 0 on standard output", async (t) => {
