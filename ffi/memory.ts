@@ -42,6 +42,14 @@ export function addressable(length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(new ArrayBuffer(Math.max(length, 4096)), 0, length);
 }
 
+/** The same bytes, in a buffer that is safe to take the address of. */
+export function carved(bytes: Uint8Array): Uint8Array {
+  if (bytes.buffer.byteLength >= MIN_ADDRESSABLE) return bytes;
+  const copy = addressable(bytes.length);
+  copy.set(bytes);
+  return copy;
+}
+
 /** A path or name: text is passed as UTF-8, bytes as they are. Neither may contain NUL. */
 export type PathArg = string | Uint8Array;
 

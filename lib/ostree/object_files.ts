@@ -2,6 +2,7 @@
 import { constants, createDeflateRaw, deflateRawSync } from "node:zlib";
 import { ComposefsError, fromByteString, SyncZlib, toByteString } from "../base/mod.ts";
 import {
+  carved,
   chmodAt,
   chownAt,
   type Fd,
@@ -268,14 +269,6 @@ function* deflate(
     made = steps.step(constants.Z_FINISH, new Uint8Array(0), 0, output);
     if (made > 0) yield output.subarray(0, made);
   }
-}
-
-/** A copy of small arrays in a buffer whose address can be taken. */
-export function carved(bytes: Uint8Array): Uint8Array {
-  if (bytes.buffer.byteLength > 64) return bytes;
-  const copy = new Uint8Array(4096).subarray(0, bytes.length);
-  copy.set(bytes);
-  return copy;
 }
 
 /** Why a file cannot be in a bare-user-only repository; undefined when it can. */

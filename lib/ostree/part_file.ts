@@ -1,7 +1,15 @@
 /** Large objects on their way, in files that outlive a pull that does not get to its end. */
-import { type Fd, fstat, ftruncate, O, openPath, pwriteAll, tryFlock } from "../../ffi/mod.ts";
+import {
+  carved,
+  type Fd,
+  fstat,
+  ftruncate,
+  O,
+  openPath,
+  pwriteAll,
+  tryFlock,
+} from "../../ffi/mod.ts";
 import type { BodySink } from "../http/mod.ts";
-import { carved } from "./object_files.ts";
 
 /** The beginning of an object, or all of it. */
 export class PartFile implements BodySink<PartFile> {

@@ -35,14 +35,8 @@ export {
   REPOSITORY_VERSION,
 } from "./meta.ts";
 export { checkRefName, decodeRefComponent, encodeRefComponent } from "./names.ts";
-export {
-  ObjectClone,
-  ObjectDirectory,
-  type ObjectDirectoryOptions,
-  type ObjectFile,
-  type StoredObject,
-  type StoreOutcome,
-} from "./object_write.ts";
+export type { ObjectFile, StoredObject, StoreOutcome } from "./object_file.ts";
+export { ObjectDirectory, type ObjectDirectoryOptions } from "./object_write.ts";
 export {
   DiskObjectStore,
   MAX_BUFFERED_OBJECT,

@@ -20,12 +20,9 @@ import {
   O,
   openAt,
   openIfExists,
-  openPath,
   pread,
-  preadFull,
   reflink,
   renameAt,
-  renameNoReplace,
   sizeAt,
   systemHash,
   tryOpenNumber,
@@ -34,19 +31,8 @@ import {
   writeAll,
 } from "../../ffi/mod.ts";
 import { randomName } from "./names.ts";
-
-/** What storing an object came to. */
-export type StoreOutcome = "new" | "present" | "repaired";
-
-/** A stored object. */
-export interface StoredObject {
-  /** Its id. */
-  readonly id: ObjectId;
-  /** Its size in bytes. */
-  readonly size: number;
-  /** Whether it was there before. */
-  readonly outcome: StoreOutcome;
-}
+import { ObjectFile, type StoredObject } from "./object_file.ts";
+import { pieceBuffer, Temporary } from "./temporary.ts";
 
 /** How an object directory is written; plain data, so that it can be sent to a worker. */
 export interface ObjectDirectoryOptions {
@@ -63,7 +49,6 @@ export interface ObjectDirectoryOptions {
 /** Prefix of named temporary files, where the file system has no unnamed ones. */
 export const TMP_OBJECT_PREFIX = ".tmp-object-";
 
-const COPY_PIECE = 1 << 20;
 /** Objects above this many bytes are always looked for first: writing them for nothing is dear. */
 const LOOK_SIZE = 256 * 1024;
 /** Share of objects that must have been there lately for looking to pay. */
@@ -152,34 +137,33 @@ export class ObjectDirectory {
 
   /** Starts a file whose content comes in pieces; memory does not grow with its size. */
   begin(): ObjectFile {
-    const file = this.#create();
-    return new ObjectFile(file.fd, {
-      algorithm: this.#algorithm,
-      finish: (id, size) => this.#finishFile(file, id, size),
-      abort: () => file[Symbol.dispose](),
-    });
+    return this.#object(this.#create(), { shared: false });
   }
 
   /**
-   * Starts an object that shares the blocks of a file.
+   * Starts an object that shares the blocks of a file: the content is there, but has to be read and
+   * given to it all the same, so that its digest is known.
    *
    * @returns undefined where the file systems cannot do that, which is not tried again
    */
-  clone(source: Fd | number): ObjectClone | undefined {
+  clone(source: Fd | number): ObjectFile | undefined {
     if (!this.#clones) return undefined;
     const file = this.#create();
     try {
-      if (!reflink(source, file.fd)) {
-        this.#clones = false;
-        file[Symbol.dispose]();
-        return undefined;
-      }
+      this.#clones = reflink(source, file.fd);
     } catch (error) {
       file[Symbol.dispose]();
       throw error;
     }
-    return new ObjectClone(file.fd, {
+    if (this.#clones) return this.#object(file, { shared: true });
+    file[Symbol.dispose]();
+    return undefined;
+  }
+
+  #object(file: Temporary, options: { shared: boolean }): ObjectFile {
+    return new ObjectFile(file.fd, {
       algorithm: this.#algorithm,
+      shared: options.shared,
       finish: (id, size) => this.#finishFile(file, id, size),
       abort: () => file[Symbol.dispose](),
     });
@@ -344,177 +328,4 @@ const pauseCell = new Int32Array(new SharedArrayBuffer(4));
 /** Blocks this thread for some milliseconds. */
 function pause(milliseconds: number): void {
   Atomics.wait(pauseCell, 0, 0, milliseconds);
-}
-
-let piece: Uint8Array | undefined;
-
-/** One buffer a thread for reading and copying files. */
-function pieceBuffer(): Uint8Array {
-  return piece ??= new Uint8Array(COPY_PIECE);
-}
-
-/** A temporary file that disappears unless it is linked. */
-class Temporary implements Disposable {
-  readonly #dir: number;
-  #name: string | undefined;
-  #fd: Fd;
-
-  constructor(dir: number, fd: Fd, name?: string) {
-    this.#dir = dir;
-    this.#fd = fd;
-    this.#name = name;
-  }
-
-  get fd(): Fd {
-    return this.#fd;
-  }
-
-  /** Exchanges the writable descriptor for a read-only one, as fs-verity requires. */
-  seal(): void {
-    const sealed = openPath(this.#fd.procPath, { flags: O.RDONLY });
-    this.#fd.close();
-    this.#fd = sealed;
-  }
-
-  /** Replaces the (sealed) file by a sealed copy of it. */
-  copyAnew(): void {
-    const copy = openAt(this.#dir, ".", { flags: O.TMPFILE | O.RDWR, mode: 0o644 });
-    try {
-      const piece = pieceBuffer();
-      for (let offset = 0;;) {
-        const got = preadFull(this.#fd, piece, offset);
-        writeAll(copy, piece.subarray(0, got));
-        offset += got;
-        if (got < piece.length) break;
-      }
-    } catch (error) {
-      copy.close();
-      throw error;
-    }
-    this.#fd.close();
-    this.#fd = copy;
-    this.seal();
-  }
-
-  /** Gives the file its name; false when the name is taken. */
-  linkTo(name: string): boolean {
-    if (this.#name === undefined) return linkFd(this.#fd, this.#dir, name);
-    try {
-      const renamed = renameNoReplace(this.#dir, this.#name, this.#dir, name);
-      if (renamed) this.#name = undefined;
-      return renamed;
-    } catch (error) {
-      // EINVAL: a file system that has neither unnamed files nor this kind of rename.
-      if (!isErrno(error, "EINVAL", "ENOSYS")) throw error;
-      return linkFd(this.#fd, this.#dir, name);
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.#fd.close();
-    if (this.#name !== undefined) {
-      const name = this.#name;
-      this.#name = undefined;
-      unlinkAt(this.#dir, name);
-    }
-  }
-}
-
-/** An object that is being written piece by piece; `using` drops it unless it was finished. */
-export class ObjectFile implements Disposable {
-  readonly #fd: Fd;
-  readonly #hasher: FsVerityHasher;
-  readonly #end: { finish: (id: ObjectId, size: number) => StoredObject; abort: () => void };
-  #size = 0;
-  #done = false;
-
-  /** Made by {@linkcode ObjectDirectory.begin}. */
-  constructor(
-    fd: Fd,
-    options: {
-      algorithm: Algorithm;
-      finish: (id: ObjectId, size: number) => StoredObject;
-      abort: () => void;
-    },
-  ) {
-    this.#fd = fd;
-    this.#hasher = new FsVerityHasher(options.algorithm, systemHash());
-    this.#end = options;
-  }
-
-  /** Adds content. */
-  write(piece: Uint8Array): void {
-    if (this.#done) throw new TypeError("Object file is finished");
-    const bytes = carved(piece);
-    this.#hasher.update(bytes);
-    writeAll(this.#fd, bytes);
-    this.#size += bytes.length;
-  }
-
-  /** Names the object by its digest. */
-  finish(): StoredObject {
-    if (this.#done) throw new TypeError("Object file is finished");
-    this.#done = true;
-    return this.#end.finish(objectIdFromBytes(this.#hasher.digest()), this.#size);
-  }
-
-  /** Drops the file unless it was finished. */
-  [Symbol.dispose](): void {
-    if (this.#done) return;
-    this.#done = true;
-    this.#end.abort();
-  }
-}
-
-/** The same bytes in a buffer whose address can be taken: V8 moves those of up to 64 bytes. */
-export function carved(bytes: Uint8Array): Uint8Array {
-  if (bytes.buffer.byteLength > 64) return bytes;
-  const copy = new Uint8Array(4096).subarray(0, bytes.length);
-  copy.set(bytes);
-  return copy;
-}
-
-/** An object that shares the blocks of another file; `using` drops it unless it was finished. */
-export class ObjectClone implements Disposable {
-  /** The clone, for reading: what is read here is what the object will hold. */
-  readonly fd: Fd;
-  readonly #hasher: FsVerityHasher;
-  readonly #end: { finish: (id: ObjectId, size: number) => StoredObject; abort: () => void };
-  #size = 0;
-  #done = false;
-
-  /** Made by {@linkcode ObjectDirectory.clone}. */
-  constructor(
-    fd: Fd,
-    options: {
-      algorithm: Algorithm;
-      finish: (id: ObjectId, size: number) => StoredObject;
-      abort: () => void;
-    },
-  ) {
-    this.fd = fd;
-    this.#hasher = new FsVerityHasher(options.algorithm, systemHash());
-    this.#end = options;
-  }
-
-  /** Takes note of content that was read from the clone, in order and all of it. */
-  write(bytes: Uint8Array): void {
-    if (this.#done) throw new TypeError("Object file is finished");
-    this.#hasher.update(bytes);
-    this.#size += bytes.length;
-  }
-
-  /** Names the object by its digest. */
-  finish(): StoredObject {
-    if (this.#done) throw new TypeError("Object file is finished");
-    this.#done = true;
-    return this.#end.finish(objectIdFromBytes(this.#hasher.digest()), this.#size);
-  }
-
-  /** Drops the file unless it was finished. */
-  [Symbol.dispose](): void {
-    if (this.#done) return;
-    this.#done = true;
-    this.#end.abort();
-  }
 }

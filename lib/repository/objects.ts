@@ -10,6 +10,7 @@ import {
   PolicyError,
 } from "../base/mod.ts";
 import {
+  carved,
   type DirEntry,
   type Fd,
   fstat,
@@ -24,7 +25,8 @@ import {
   sizeAt,
   unlinkAt,
 } from "../../ffi/mod.ts";
-import { carved, ObjectDirectory, type ObjectFile, type StoredObject } from "./object_write.ts";
+import type { ObjectFile, StoredObject } from "./object_file.ts";
+import { ObjectDirectory } from "./object_write.ts";
 
 /** Largest object that {@linkcode ObjectReader.read} takes into memory: the largest image. */
 export const MAX_BUFFERED_OBJECT = 2 ** 30;

@@ -1,10 +1,9 @@
 /** Pushing into an `oci-archive:` file: a layout in a tar (spec: oci 5). */
 import { dirname } from "node:path/posix";
 import { type Digest, FormatError } from "../base/mod.ts";
-import { AT_FDCWD, type Fd, isErrno, linkFd, openDir } from "../../ffi/mod.ts";
+import { AT_FDCWD, carved, type Fd, isErrno, linkFd, openDir } from "../../ffi/mod.ts";
 import { fsync, preadFull, pwriteAll, renameAt, statAt, syncfs, unlinkAt } from "../../ffi/mod.ts";
 import { writeTarHeader } from "../tar/mod.ts";
-import { carved } from "./blob_files.ts";
 import {
   type BlobSlot,
   type ImageDestination,

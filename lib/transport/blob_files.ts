@@ -2,6 +2,7 @@
 import { type Digest, nodeHash, toHex } from "../base/mod.ts";
 import {
   AT_FDCWD,
+  carved,
   type Fd,
   fstat,
   fsync,
@@ -90,14 +91,6 @@ export function replaceFile(dir: Fd, name: string, bytes: Uint8Array): void {
     unlinkAt(dir, temporary);
     throw error;
   }
-}
-
-/** The bytes in a buffer whose address can be taken: V8 moves those of up to 64 bytes. */
-export function carved(bytes: Uint8Array): Uint8Array {
-  if (bytes.buffer.byteLength > 64) return bytes;
-  const copy = new Uint8Array(4096).subarray(0, bytes.length);
-  copy.set(bytes);
-  return copy;
 }
 
 /** The content of a small file; `undefined` when it is not there. */
