@@ -195,6 +195,11 @@ export const COMMANDS: readonly CommandEntry[] = [
     load: () => import("./commands/oci_compute_id.ts"),
   },
   {
+    name: "oci linked-erofs-images",
+    summary: "List all EROFS images linked to the same OCI image",
+    load: () => import("./commands/oci_linked_erofs_images.ts"),
+  },
+  {
     name: "oci fsck",
     summary: "Check integrity of OCI images in the repository",
     load: () => import("./commands/oci_fsck.ts"),

@@ -34,6 +34,10 @@ function withoutHelpWord(args: readonly string[]): readonly string[] {
 /** Runs a command and leaves its exit code in the context. */
 async function runCommand(args: readonly string[], context: Context): Promise<void> {
   const { program, target, known } = await buildProgram(args, context);
+  if (!known) {
+    const { refuseCommand } = await import("./not_yet.ts");
+    refuseCommand(locateCommand(args).words);
+  }
   program.hook("preAction", (_, action) => {
     context.globals = resolveGlobals(program.opts(), action.opts());
   });

@@ -5,6 +5,7 @@ import { parsePlatform } from "../../lib/transport/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
+import { addPullOptions, type PullFlags, refusePullOptions } from "../not_yet.ts";
 import { openRepository } from "../open_repository.ts";
 import { planJson, showPlan } from "../plan_output.ts";
 import { registryAccess, withRegistryOptions } from "../registry_options.ts";
@@ -117,6 +118,7 @@ export function command(context: Context): CommandUnknownOpts {
       .option("--json", "Output the result as JSON"),
   )
     .action(async (reference, name, options) => {
+      refusePullOptions(options as PullFlags);
       using repository = openRepository(context);
       using progress = await context.progress();
       const pull = {
@@ -159,6 +161,7 @@ export function command(context: Context): CommandUnknownOpts {
         layers: result.layers,
       });
     });
+  addPullOptions(declared);
   return withNotes(declared, {
     examples: [
       "cfs --repo r oci pull oci:layout:latest myimage",

@@ -75,6 +75,7 @@ export { copyImage, type CopyOptions, type CopyResult } from "./copy.ts";
 export { repairImage, type RepairOptions, type RepairResult } from "./repair.ts";
 export { pushImage, type PushOptions, type PushResult, type PushStats } from "./push.ts";
 export type { ManifestFormat } from "./repack.ts";
+export { type SiblingImage, siblingImages } from "./sibling_images.ts";
 export { gcRoot, listTags, resolveTag, type Tag, tagImage, tagRef, untagImage } from "./tags.ts";
 export { createDelta, type DeltaCreateOptions } from "./delta_create.ts";
 export {

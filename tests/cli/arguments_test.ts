@@ -114,6 +114,36 @@ Deno.test("options that are for lists may be given several times", async () => {
   assert.deepEqual([code, stderr.split("\n")[0]], [1, "Error: root not found: a"]);
 });
 
+const unsupported: { args: string[]; code: number; first: RegExp }[] = [
+  { args: ["fetch", "http://127.0.0.1:1/", "x"], code: 1, first: /^Error: fetch is not supp/ },
+  { args: ["varlink", "--address", "s"], code: 1, first: /^Error: varlink is not supported yet/ },
+  { args: ["oci", "varlink"], code: 1, first: /^Error: oci varlink is not supported yet: / },
+  { args: ["help", "oci", "prepare-boot"], code: 1, first: /^Error: oci prepare-boot is not / },
+  { args: ["oci", "pull", "--bootable", "oci:x"], code: 1, first: /^Error: --bootable is not su/ },
+  {
+    args: ["oci", "pull", "--expected-digest", "00", "oci:x"],
+    code: 2,
+    first: /^error: the following required arguments were not provided:$/,
+  },
+  {
+    args: ["oci", "pull", "--bootable", "--expected-digest", "00", "oci:x"],
+    code: 1,
+    first: /^Error: --bootable is not supported yet/,
+  },
+  { args: ["oci", "pull", "--local-fetch", "x", "oci:x"], code: 2, first: /^error: invalid value/ },
+  { args: ["mount", "--fuse", "yes", "x", "y"], code: 1, first: /^Error: FUSE mounts are not sup/ },
+];
+
+Deno.test("what the reference has and we have not is refused by name", async (t) => {
+  for (const { args, code, first } of unsupported) {
+    await t.step(args.join(" "), async () => {
+      const called = await call(args);
+      assert.match(called.stderr.split("\n")[0]!, first);
+      assert.deepEqual([called.code, called.stdout], [code, ""]);
+    });
+  }
+});
+
 class Full {
   writeSync(): number {
     throw new Error("No space left on device (os error 28)");
