@@ -4,6 +4,8 @@
  * @module
  */
 
+import type { CommandUnknownOpts } from "./commander.ts";
+
 /** A heading with the last words of its commands, in order. */
 export type Heading = readonly [string, readonly string[]];
 
@@ -41,3 +43,22 @@ export const HEADINGS: Readonly<Record<string, readonly Heading[]>> = {
   ],
   "trust": [["Commands:", ["check", "show", "lint", "export"]]],
 };
+
+type Help = ReturnType<CommandUnknownOpts["createHelp"]>;
+
+/**
+ * The parser's help of what has commands, with these before the options: they are what one looks for.
+ *
+ * @param command What has commands.
+ * @param help The parser's way to write help, with our settings.
+ */
+export function commandsFirst(command: CommandUnknownOpts, help: Help): string {
+  const original = Object.getPrototypeOf(help) as Help;
+  const sections = original.formatHelp.call(help, command, help).trimEnd().split(/\n\n(?=\S)/);
+  const isOptions = (section: string) => section.startsWith("Options:\n");
+  const ordered = [
+    ...sections.filter((section) => !isOptions(section)),
+    ...sections.filter(isOptions),
+  ];
+  return `${ordered.join("\n\n")}\n`;
+}

@@ -7,6 +7,7 @@ import { CommanderError, type CommandUnknownOpts } from "./commander.ts";
 import type { Context } from "./context.ts";
 import { EXIT } from "./exit_codes.ts";
 import { checkGiven, refuseRepeated } from "./given_values.ts";
+import { commandsFirst } from "./headings.ts";
 import { usageError, usageOf } from "./usage.ts";
 
 /** Columns of help texts. */
@@ -25,7 +26,11 @@ function prepare(command: CommandUnknownOpts, context: Context): void {
     getOutHelpWidth: () => HELP_WIDTH,
     getErrHelpWidth: () => HELP_WIDTH,
   });
-  command.configureHelp({ commandUsage: usageOf, showGlobalOptions: false });
+  command.configureHelp({
+    commandUsage: usageOf,
+    showGlobalOptions: false,
+    ...(command.commands.length > 0 ? { formatHelp: commandsFirst } : {}),
+  });
   refuseRepeated(command);
   for (const below of command.commands) prepare(below, context);
 }

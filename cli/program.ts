@@ -134,6 +134,7 @@ export async function buildProgram(args: readonly string[], context: Context): P
       "cfs --repo /tmp/r oci images",
     ],
   });
+  program.addHelpText("after", "\n'cfs COMMAND --help' has a command's options and examples.");
   addGlobalOptions(program, { hidden: false });
   context.declareAll = () => declareAll(context);
   let target = program;
