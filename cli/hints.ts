@@ -65,7 +65,8 @@ const HINTS: readonly Hint[] = [
   ],
   [
     /(digest|verity content) mismatch/i,
-    (program) => `"${program} fsck" names each damaged object, pulling the image again repairs it`,
+    (program) =>
+      `"${program} fsck" names each damaged object, "${program} oci repair" fetches it again`,
   ],
 ];
 
