@@ -151,7 +151,7 @@ export class Certificate {
     const bytes = this.extension(EXTENSION.basicConstraints);
     if (bytes === undefined) return { ca: false, pathLength: 0 };
     const reader = new DerReader(bytes).enter(DER.sequence);
-    const ca = reader.optional(DER.boolean)?.content[0] === 0xff;
+    const ca = isTrue(reader.optional(DER.boolean));
     const limit = reader.optional(DER.integer)?.content;
     reader.end();
     const [pathLength = Infinity] = limit ?? [];
@@ -216,7 +216,7 @@ function readExtensions(value: DerValue | undefined): Map<string, Extension> {
   while (!list.done) {
     const fields = list.enter(DER.sequence);
     const oid = formatOid(fields.read(DER.oid).content);
-    const critical = fields.optional(DER.boolean)?.content[0] === 0xff;
+    const critical = isTrue(fields.optional(DER.boolean));
     const { content } = fields.read(DER.octetString);
     fields.end();
     if (extensions.has(oid)) {
@@ -225,6 +225,14 @@ function readExtensions(value: DerValue | undefined): Map<string, Extension> {
     extensions.set(oid, { critical, value: content });
   }
   return extensions;
+}
+
+/** A truth value that is false when it is missing; there is one way to write each in DER. */
+function isTrue(value: DerValue | undefined): boolean {
+  if (value === undefined) return false;
+  const { content } = value;
+  if (content.length === 1 && (content[0] === 0 || content[0] === 0xff)) return content[0] === 0xff;
+  throw new FormatError("certificate", "Certificate with a truth value that is none");
 }
 
 /** The bytes of a bit string; unless it may be padded, of whole bytes. */

@@ -15,6 +15,9 @@ import { checkSigstoreSignature } from "./sigstore.ts";
 import { checkSimpleSignature } from "./simple_signing.ts";
 import type { PolicyVerdict, RequirementVerdict, SignatureVerdict } from "./verdict.ts";
 
+/** Most reasons that a refusal tells; anybody can put any number of signatures beside an image. */
+const MAX_REASONS = 32;
+
 /** A manifest with what was found for it. */
 export interface SignedManifest {
   /** Its exact bytes. */
@@ -157,7 +160,9 @@ function refusal(
   const reasons = [...signatures.map(({ reason }) => reason ?? ""), ...unreadable];
   if (reasons.length === 1) return reasons[0];
   if (reasons.length > 1) {
-    return `None of the signatures were accepted, reasons: ${reasons.join("; ")}`;
+    const told = reasons.slice(0, MAX_REASONS);
+    if (reasons.length > MAX_REASONS) told.push(`${reasons.length - MAX_REASONS} more`);
+    return `None of the signatures were accepted, reasons: ${told.join("; ")}`;
   }
   const others = requirement.type === "sigstoreSigned" ? othersAbout(found) : "";
   const notes = found.notes.map((note) => `; ${note}`).join("");

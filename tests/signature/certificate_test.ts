@@ -27,6 +27,22 @@ Deno.test("certificates of the fixtures are read, and lead to each other", () =>
   assert.match(chainFault(middle!, late)!, /expired or is not yet valid/);
 });
 
+Deno.test("truth values that DER does not have are refused, and not taken for false", () => {
+  const { der } = certificate("ca-root");
+  const places = [...der.keys()].filter((at) =>
+    der[at] === DER.boolean && der[at + 1] === 1 && der[at + 2] === 0xff
+  );
+  assert.ok(places.length >= 2, "the authority and what is critical");
+  for (const at of places) {
+    const changed = Uint8Array.from(der);
+    changed[at + 2] = 1;
+    assert.throws(() => Certificate.fromDer(changed).authority, {
+      code: "CFS_FORMAT",
+      message: "Certificate with a truth value that is none",
+    });
+  }
+});
+
 /** How a certificate is made, as OpenSSL's extension files have it. */
 interface Recipe {
   name: string;
