@@ -49,4 +49,9 @@ export {
 export type { Category, Ref } from "./refs.ts";
 export { type OpenRepositoryOptions, Repository } from "./repository.ts";
 export { ObjectContentSink, objectSinkSource } from "./scan_sink.ts";
-export { type OpenStream, singleObject, streamContent } from "./streams.ts";
+export {
+  type OpenStream,
+  singleObject,
+  streamContent,
+  type StreamContentOptions,
+} from "./streams.ts";

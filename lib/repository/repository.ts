@@ -207,7 +207,7 @@ export class Repository implements Disposable {
   /** The reassembled content of a stream; pieces are valid until the next one is asked for. */
   streamContent(
     stream: Splitstream,
-    options: { verify?: boolean } = {},
+    options: streams.StreamContentOptions = {},
   ): Generator<Uint8Array, void, undefined> {
     return streams.streamContent(this.#state, stream, options);
   }

@@ -115,32 +115,42 @@ export function newStream(state: RepositoryState, contentType: bigint): Splitstr
  * The reassembled content of a stream in pieces, each valid until the next one is asked for.
  *
  * @param state where the objects are
- * @param options.verify hash external objects where the kernel does not verify them
- * @throws {FormatError} after the pieces when their total is not the announced size
+ * @throws {FormatError} when there is more than the announced size, and at the end when there is less
  */
 export function* streamContent(
   state: { readonly objects: ObjectReader },
   stream: Splitstream,
-  options: { verify?: boolean } = {},
+  options: StreamContentOptions = {},
 ): Generator<Uint8Array, void, undefined> {
+  const { streamSize } = stream;
+  const most = options.anySize ? Infinity : Number(streamSize);
   let total = 0;
+  const take = (bytes: Uint8Array) => {
+    total += bytes.length;
+    if (total > most) throw wrongSize(total, streamSize);
+    return bytes;
+  };
   for (const chunk of stream.chunks()) {
-    if (chunk.type === "inline") {
-      total += chunk.bytes.length;
-      yield chunk.bytes;
-      continue;
-    }
-    for (const piece of state.objects.pieces(stream.objectRefs.id(chunk.index), options)) {
-      total += piece.length;
-      yield piece;
+    if (chunk.type === "inline") yield take(chunk.bytes);
+    else {
+      const pieces = state.objects.pieces(stream.objectRefs.id(chunk.index), options);
+      for (const piece of pieces) yield take(piece);
     }
   }
-  if (BigInt(total) !== stream.streamSize) {
-    throw new FormatError(
-      "splitstream",
-      `Stream has ${total} bytes where its header says ${stream.streamSize}`,
-    );
-  }
+  if (!options.anySize && BigInt(total) !== streamSize) throw wrongSize(total, streamSize);
+}
+
+/** How the content of a stream is read. */
+export interface StreamContentOptions {
+  /** Hash external objects where the kernel does not verify them. @default false */
+  readonly verify?: boolean;
+  /** Deliver everything, whatever size is announced. @default false */
+  readonly anySize?: boolean;
+}
+
+function wrongSize(total: number, streamSize: bigint): FormatError {
+  const message = `Stream has ${total} bytes where its header says ${streamSize}`;
+  return new FormatError("splitstream", message);
 }
 
 /** The content of a stream that holds exactly one object and nothing else (JSON documents). */

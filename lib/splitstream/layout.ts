@@ -76,6 +76,10 @@ export const LIMITS = {
   namedRefCount: 2 ** 17,
   /** How far the inline total may pass the announced stream size, bytes. */
   slack: 2 ** 20,
+  /** All inline bytes: headers and tiny files, in a file that is read into memory compressed. */
+  inline: 2 ** 36,
+  /** External chunks: files of a layer. */
+  externals: 2 ** 28,
   /** Object references. */
   objectRefs: 2 ** 31,
 } as const;

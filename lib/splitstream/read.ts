@@ -186,17 +186,18 @@ class ChunkReader {
   readonly #stream: Uint8Array;
   readonly #codec: ZstdCodec;
   readonly #refs: number;
+  /** Inline bytes and external chunks that there may be. */
   readonly #budget: number;
+  readonly #externals: number;
 
   constructor(stream: Uint8Array, codec: ZstdCodec, refs: number, streamSize: bigint) {
     this.#stream = stream;
     this.#codec = codec;
     this.#refs = refs;
-    // A size no file can have is as good as "no bound".
-    const size = streamSize > BigInt(Number.MAX_SAFE_INTEGER)
-      ? Number.MAX_SAFE_INTEGER
-      : Number(streamSize);
-    this.#budget = size + LIMITS.slack;
+    const size = Number(streamSize);
+    // Whoever wrote the file has chosen the size as well.
+    this.#budget = Math.min(size + LIMITS.slack, LIMITS.inline);
+    this.#externals = Math.min(size + LIMITS.slack, LIMITS.externals);
   }
 
   *read(): Generator<SplitstreamChunk, void, undefined> {
@@ -236,7 +237,7 @@ class ChunkReader {
             throw fail("Splitstream external reference is out of range", offset);
           }
           // Real objects have content: more of them than bytes is a bomb.
-          if (++externals > this.#budget) {
+          if (++externals > this.#externals) {
             throw fail("More external chunks than the stream has bytes", offset);
           }
           yield { type: "external", index: value };

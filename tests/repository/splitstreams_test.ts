@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { ALGORITHMS, ComposefsError } from "../../lib/base/mod.ts";
-import { initRepository, Repository } from "../../lib/repository/mod.ts";
+import { initRepository, Repository, type StreamContentOptions } from "../../lib/repository/mod.ts";
+import { HEADER_SIZE, INFO } from "../../lib/splitstream/layout.ts";
+import { CONTENT_TYPE } from "../../lib/splitstream/mod.ts";
 import { ROOT } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { callCfs } from "./_fixtures.ts";
@@ -100,6 +102,43 @@ function checkContent(repository: Repository, name: string, row: Expected): void
   } else assert.throws(read, ComposefsError);
   assert.ok(performance.now() - started < 3000);
 }
+
+Deno.test("streamContent() ends at the first byte too many, unless all of them are wanted", () => {
+  using dir = new TempDir();
+  using repository = prepare(dir, CASES[0]!.file.replace(/\.splitstream$/, ""));
+  const { id, size } = repository.objects.write(new Uint8Array(5 * 2 ** 20));
+  using writer = repository.newStream(CONTENT_TYPE.ociLayer);
+  for (let i = 0; i < 10; i++) {
+    writer.addInline(new Uint8Array(512));
+    writer.addExternal(id, size);
+  }
+  const file = writer.finish();
+  const view = new DataView(file.buffer, file.byteOffset);
+  view.setBigUint64(HEADER_SIZE + INFO.streamSize[0], 10_000n, true);
+  repository.writeStream("small", file);
+  const read = (options: StreamContentOptions) => {
+    let total = 0;
+    for (const piece of repository.streamContent(repository.openStream("small"), options)) {
+      total += piece.length;
+    }
+    return total;
+  };
+  assert.throws(() => read({}), {
+    message: /^Stream has \d{7} bytes where its header says 10000$/,
+  });
+  assert.equal(read({ anySize: true }), 10 * (size + 512));
+});
+
+Deno.test("cat delivers all of a stream whose announced size is wrong, and says so", async () => {
+  using dir = new TempDir();
+  using repository = prepare(dir, "v13_wrong_size");
+  const { cat_length: length } = CASES.find(({ file }) => file.startsWith("v13_wrong_size"))!;
+  const called = await callCfs(["--repo", repository.path, "cat", "v13_wrong_size"]);
+  assert.equal(called.code, 0);
+  assert.equal(called.stdout.length, length);
+  const warning = `warning: v13_wrong_size has ${length} bytes where its header says `;
+  assert.ok(called.stderr.startsWith(warning), called.stderr);
+});
 
 async function checkFsck(repository: Repository, name: string, row: Expected): Promise<void> {
   const report = await repository.fsck();

@@ -122,6 +122,17 @@ Deno.test("openSplitstream() accepts and refuses what it should", async (t) => {
   }
 });
 
+Deno.test("openSplitstream() believes no announced size that no layer's headers can have", () => {
+  for (const announced of [2n ** 46n, 2n ** 53n, 2n ** 64n - 1n]) {
+    const file = load("i15_huge_inline"); // 2^45 bytes
+    const view = new DataView(file.buffer, file.byteOffset);
+    view.setBigUint64(HEADER_SIZE + INFO.streamSize[0], announced, true);
+    assert.throws(() => cat(openSplitstream(file, { algorithm, codec: nodeZstd })), {
+      message: FAULTS.i15_huge_inline!,
+    });
+  }
+});
+
 Deno.test("openSplitstream() reads the references", async (t) => {
   const open = (name: string) => openSplitstream(load(name), { algorithm, codec: nodeZstd });
   const a = parseObjectId(objectA!);
