@@ -23,7 +23,7 @@ import { collect } from "./declare.ts";
 /** The option with GPG keys. */
 export const GPG_KEYRING_OPTION = new Option(
   "--gpg-keyring <PATH>",
-  "file or directory with GPG keys; commits must be signed by one of them (may be repeated)",
+  "File or directory with GPG keys; commits must be signed by one of them (may be repeated)",
 ).argParser(collect);
 
 /** The option with other keys. */
@@ -35,7 +35,7 @@ export const SIGN_KEY_OPTION = new Option(
 /** The option with a file of ed25519 keys, as ostree has it. */
 export const SIGN_KEYFILE_OPTION = new Option(
   "--sign-keyfile <FILE>",
-  "the same as --sign-key ed25519:file:FILE (may be repeated)",
+  "The same as --sign-key ed25519:file:FILE (may be repeated)",
 ).argParser(collect);
 
 /** The options, as they were given. */

@@ -26,7 +26,7 @@ export function command(context: Context): CommandUnknownOpts {
         "the rootfs, commit it to the repo, and print its image object ID",
     )
     .argument("<PATH>", "The path to the filesystem")
-    .argument("[IMAGE_NAME]", "optional reference name for the image, use as refs/<name> elsewhere")
+    .argument("[IMAGE_NAME]", "Optional reference name for the image, use as refs/<name> elsewhere")
     .action(async (path, name, options: RootOptions) => {
       using repository = openRepository(context);
       if (name !== undefined) checkRefName(name);

@@ -44,7 +44,7 @@ function readImageTree(repository: Repository, name: string) {
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("dump-files")
     .description(DESCRIPTION)
-    .argument("<IMAGE_NAME>", "the image, either an object ID digest or refs/…")
+    .argument("<IMAGE_NAME>", "The image, either an object ID digest or refs/…")
     .argument("[FILES...]", "File or directory paths to process")
     .option(
       "--backing-path-only",

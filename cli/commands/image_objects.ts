@@ -8,7 +8,7 @@ import { openRepository } from "../open_repository.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("image-objects")
     .description("Lists all object IDs referenced by an image")
-    .argument("<NAME>", "the image, either an object ID digest or refs/…")
+    .argument("<NAME>", "The image, either an object ID digest or refs/…")
     .option("--json", "Output as JSON")
     .action((name, options) => {
       using repository = openRepository(context);

@@ -9,7 +9,7 @@ import { readInput } from "../input.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("import-image")
     .description("Imports a composefs image from standard input and prints its object ID")
-    .argument("<REFERENCE>", "name to give it, use as refs/<name> elsewhere")
+    .argument("<REFERENCE>", "Name to give it, use as refs/<name> elsewhere")
     .option("--force", "Store it even if it is no composefs image")
     .action((name, options) => {
       using repository = openRepository(context);

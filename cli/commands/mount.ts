@@ -9,8 +9,8 @@ import { openRepository } from "../open_repository.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("mount")
     .description("Mounts a composefs image; a repository with fs-verity has it enforced")
-    .argument("<NAME>", "the image: its digest, refs/… or a name without slashes")
-    .argument("<MOUNTPOINT>", "an existing directory")
+    .argument("<NAME>", "The image: its digest, refs/… or a name without slashes")
+    .argument("<MOUNTPOINT>", "An existing directory")
     .action(async (name, mountpoint, flags: MountFlags) => {
       checkMountFlags(flags);
       using repository = openRepository(context);

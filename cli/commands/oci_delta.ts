@@ -115,7 +115,7 @@ export function command(context: Context): CommandUnknownOpts {
   const declared = withRegistryOptions(
     newCommand("delta")
       .description(DESCRIPTION)
-      .addArgument(new Argument("<ACTION>", "what to do").choices(["create", "info"] as const))
+      .addArgument(new Argument("<ACTION>", "What to do").choices(["create", "info"] as const))
       .argument("<REFERENCE...>", "create: OLD, NEW and OUT; info: DELTA")
       .addOption(
         new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")

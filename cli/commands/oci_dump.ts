@@ -10,8 +10,8 @@ import { openRepository } from "../open_repository.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("dump")
     .description("Dump the rootfs of a stored OCI image as a composefs dumpfile to stdout")
-    .argument("<CONFIG_NAME>", "tag, or digest as @sha256:…", parsed(parseImageArgument))
-    .argument("[CONFIG_VERITY]", "verity digest for the manifest stream to be verified against")
+    .argument("<CONFIG_NAME>", "Tag, or digest as @sha256:…", parsed(parseImageArgument))
+    .argument("[CONFIG_VERITY]", "Verity digest for the manifest stream to be verified against")
     .action((image, verity, flags: TreeFlags) => {
       using repository = openRepository(context);
       const tree = imageTree(context, repository, { image, verity, flags });

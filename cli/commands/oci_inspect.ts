@@ -14,7 +14,7 @@ just that raw JSON.`;
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("inspect")
     .description(DESCRIPTION)
-    .argument("<IMAGE>", "tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
+    .argument("<IMAGE>", "Tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
     .addOption(
       new Option("--manifest", "Output only the raw manifest JSON (as originally stored)")
         .conflicts("config"),

@@ -11,7 +11,7 @@ export function command(context: Context): CommandUnknownOpts {
       "List all EROFS images linked to the same OCI image\n\n" +
         "Outputs a JSON array of them, each with its format and whether it is for booting.",
     )
-    .argument("<VERITY>", "one of them: an object ID digest or refs/…")
+    .argument("<VERITY>", "One of them: an object ID digest or refs/…")
     .action((name) => {
       using repository = openRepository(context);
       context.stdout.json(siblingImages(repository, repository.findImage(name)));

@@ -11,8 +11,8 @@ import { openRepository } from "../open_repository.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("mount")
     .description("Mount an OCI image's composefs EROFS at the given mountpoint")
-    .argument("<IMAGE>", "tag, or manifest digest", parsed(parseImageArgument))
-    .argument("<MOUNTPOINT>", "an existing directory")
+    .argument("<IMAGE>", "Tag, or manifest digest", parsed(parseImageArgument))
+    .argument("<MOUNTPOINT>", "An existing directory")
     .option("--bootable", "Mount the bootable variant instead of the regular EROFS image")
     .action(async (name, mountpoint, flags: MountFlags & { bootable?: true }) => {
       checkMountFlags(flags);

@@ -35,7 +35,7 @@ export function command(context: Context): CommandUnknownOpts {
   const declared = withRegistryOptions(
     newCommand("push")
       .description(DESCRIPTION)
-      .argument("<IMAGE>", "tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
+      .argument("<IMAGE>", "Tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
       .argument("<DESTINATION>", "Where the image goes")
       .addOption(
         new Option("--compress <FORMAT>", "How to compress layers (defaults to how they came)")

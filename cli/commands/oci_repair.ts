@@ -24,7 +24,7 @@ export function command(context: Context): CommandUnknownOpts {
   const declared = withRegistryOptions(
     newCommand("repair")
       .description(DESCRIPTION)
-      .argument("<IMAGE>", "tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
+      .argument("<IMAGE>", "Tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
       .option("--from <SOURCE>", "Repository or image reference to repair from")
       .addOption(
         new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")

@@ -21,8 +21,8 @@ the one the delta names, before anything gets a name.`;
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("apply-delta")
     .description(DESCRIPTION)
-    .argument("<DELTA_PATH>", "superblock or directory of the delta")
-    .option("--reference <NAME>", "tag to make")
+    .argument("<DELTA_PATH>", "Superblock or directory of the delta")
+    .option("--reference <NAME>", "Tag to make")
     .addOption(GPG_KEYRING_OPTION)
     .addOption(SIGN_KEY_OPTION)
     .option("--json", "Output the result as JSON")

@@ -9,7 +9,7 @@ import { openRepository } from "../open_repository.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("compute-id")
     .description("Compute the composefs image ID of an ostree commit")
-    .argument("<COMMIT_NAME>", "tag, commit ID, or the beginning of one")
+    .argument("<COMMIT_NAME>", "Tag, commit ID, or the beginning of one")
     .action((name) => {
       using repository = openRepository(context);
       const { checksum, chunk, image } = openCommit(repository, findCommit(repository, name));

@@ -14,8 +14,8 @@ that releases of the reference up to 0.9.4 made of commits with extended attribu
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("create-image")
     .description(DESCRIPTION)
-    .argument("<COMMIT_NAME>", "tag, commit ID, or the beginning of one")
-    .option("--image-name <NAME>", "reference name for the image, use as refs/<name> elsewhere")
+    .argument("<COMMIT_NAME>", "Tag, commit ID, or the beginning of one")
+    .option("--image-name <NAME>", "Reference name for the image, use as refs/<name> elsewhere")
     .action((source, { imageName }) => {
       using repository = openRepository(context);
       if (imageName !== undefined) checkRefName(imageName);

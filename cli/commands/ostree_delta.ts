@@ -32,39 +32,39 @@ function parseSize(text: string): number {
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("delta")
     .description(DESCRIPTION)
-    .addArgument(new Argument("<ACTION>", "what to do").choices(["generate"]))
+    .addArgument(new Argument("<ACTION>", "What to do").choices(["generate"]))
     .argument("<COMMIT...>", "FROM and TO, or TO alone: tags, commit IDs, or beginnings of them")
     .addOption(
       requiredOption(
-        new Option("--output <DIR>", "directory for the delta; made when it is not there"),
+        new Option("--output <DIR>", "Directory for the delta; made when it is not there"),
       ),
     )
-    .option("--inline", "put everything into the superblock, as a delta in a single file")
-    .option("--no-compress", "do not compress; everything is in the superblock then")
+    .option("--inline", "Put everything into the superblock, as a delta in a single file")
+    .option("--no-compress", "Do not compress; everything is in the superblock then")
     .addOption(
       new Option(
         "--min-fallback-size <MB>",
-        "leave files of so many megabytes out, to be fetched as objects (unless like one of FROM)",
+        "Leave files of so many megabytes out, to be fetched as objects (unless like one of FROM)",
       ).argParser(parsed(parseSize)),
     )
     .addOption(
       new Option(
         "--max-bsdiff-size <MB>",
-        "largest file that becomes a binary patch (defaults to 128)",
+        "Largest file that becomes a binary patch (defaults to 128)",
       ).argParser(parsed(parseMegabytes)),
     )
     .addOption(
-      new Option("--disable-bsdiff", "make no binary patches").conflicts("maxBsdiffSize"),
+      new Option("--disable-bsdiff", "Make no binary patches").conflicts("maxBsdiffSize"),
     )
     .addOption(
-      new Option("--max-chunk-size <MB>", "largest part of the delta (defaults to 32)")
+      new Option("--max-chunk-size <MB>", "Largest part of the delta (defaults to 32)")
         .argParser(parsed(parseSize)),
     )
     .addOption(
-      new Option("--jobs <JOBS>", "threads (defaults to the number of processors)")
+      new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
         .argParser(parsed(parseJobs)),
     )
-    .option("--sign-key <ed25519:KEY>", "secret key in base64, or a file with it, to sign with")
+    .option("--sign-key <ed25519:KEY>", "Secret key in base64, or a file with it, to sign with")
     .option("--json", "Output the result as JSON")
     .action(async (_action, commits: string[], options) => {
       if (commits.length > 2) throw new UsageError("Two commits at most: FROM and TO");

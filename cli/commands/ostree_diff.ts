@@ -18,8 +18,8 @@ function side(repository: Repository, name: string): DiffSide {
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("diff")
     .description("Compare the files of two ostree commits: M modified, D deleted, A added")
-    .argument("<A>", "tag, commit ID, or the beginning of one")
-    .argument("<B>", "tag, commit ID, or the beginning of one")
+    .argument("<A>", "Tag, commit ID, or the beginning of one")
+    .argument("<B>", "Tag, commit ID, or the beginning of one")
     .option("--json", "Output as JSON")
     .action((a, b, options) => {
       using repository = openRepository(context);

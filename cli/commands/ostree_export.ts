@@ -14,11 +14,11 @@ of files are shared where the file systems can do that.`;
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("export")
     .description(DESCRIPTION)
-    .argument("<SOURCE>", "tag, commit ID, or the beginning of one")
+    .argument("<SOURCE>", "Tag, commit ID, or the beginning of one")
     .argument("<OSTREE_REPO_PATH>", "Path to the destination ostree repository")
     .option("--reference <REFERENCE>", "Ref name to set in the destination repo")
     .addOption(
-      new Option("--jobs <JOBS>", "threads (defaults to what is worth it)")
+      new Option("--jobs <JOBS>", "Number of threads (defaults to what is worth it)")
         .argParser(parsed(parseJobs)),
     )
     .action(async (source, path, { reference, jobs }) => {

@@ -19,9 +19,9 @@ compared with the one that the files make. Exits with 1 when anything is wrong.`
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("fsck")
     .description(DESCRIPTION)
-    .argument("[COMMITS...]", "tags, commit IDs or their beginnings; all commits by default")
+    .argument("[COMMITS...]", "Tags, commit IDs or their beginnings; all commits by default")
     .addOption(
-      new Option("--jobs <JOBS>", "threads (defaults to what is worth it)")
+      new Option("--jobs <JOBS>", "Number of threads (defaults to what is worth it)")
         .argParser(parsed(parseJobs)),
     )
     .option("--json", "Output as JSON")

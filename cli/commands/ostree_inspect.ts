@@ -44,7 +44,7 @@ function showJson({ stdout }: Context, stored: StoredCommit): void {
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("inspect")
     .description("Show the contents of an ostree commit")
-    .argument("<SOURCE>", "tag, commit ID, or the beginning of one")
+    .argument("<SOURCE>", "Tag, commit ID, or the beginning of one")
     .option("--metadata", "Print only the commit metadata key-value pairs")
     .option("--json", "Output as JSON")
     .action((source, options) => {

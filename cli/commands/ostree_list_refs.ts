@@ -31,8 +31,8 @@ async function serverRefs(
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("list-refs")
     .description("List refs available in an ostree repository")
-    .argument("<OSTREE_REPO>", "a local repository, or the URL of one with a summary")
-    .option("--subset <SUBSET>", "part of a summary index (defaults to the architecture)")
+    .argument("<OSTREE_REPO>", "A local repository, or the URL of one with a summary")
+    .option("--subset <SUBSET>", "Part of the summary index (defaults to the architecture)")
     .option("--json", "Output as JSON")
     .action(async (path, options) => {
       const refs = isServer(path) ? await serverRefs(path, options) : localRefs(path);

@@ -10,7 +10,7 @@ import { formatTimestamp } from "../ostree_date.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("log")
     .description("Show an ostree commit and its ancestors, as far as they are stored")
-    .argument("<SOURCE>", "tag, commit ID, or the beginning of one")
+    .argument("<SOURCE>", "Tag, commit ID, or the beginning of one")
     .option("--json", "Output as JSON")
     .action((source, options) => {
       using repository = openRepository(context);

@@ -10,8 +10,8 @@ import { openRepository } from "../open_repository.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("mount")
     .description("Mount an ostree commit's composefs EROFS at the given mountpoint")
-    .argument("<COMMIT>", "tag, commit ID, or the beginning of one")
-    .argument("<MOUNTPOINT>", "an existing directory")
+    .argument("<COMMIT>", "Tag, commit ID, or the beginning of one")
+    .argument("<MOUNTPOINT>", "An existing directory")
     .action(async (name, mountpoint, flags: MountFlags) => {
       checkMountFlags(flags);
       using repository = openRepository(context);

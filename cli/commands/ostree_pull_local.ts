@@ -21,18 +21,18 @@ the file systems can share their blocks. A ref becomes the commit's tag as well.
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("pull-local")
     .description(DESCRIPTION)
-    .argument("<OSTREE_REPO_PATH>", "repository of any mode")
+    .argument("<OSTREE_REPO_PATH>", "Repository of any mode")
     .argument(
       "<OSTREE_REF>",
-      "ref, REMOTE:REF, commit ID or the beginning of one; ^ for the parent",
+      "Ref, REMOTE:REF, commit ID or the beginning of one; ^ for the parent",
     )
-    .option("--base-name <BASE_NAME>", "a tag whose objects need not be fetched again")
-    .option("--ref-as <NAME>", "tag to make instead of the ref's name")
-    .option("--no-tag", "make no tag")
+    .option("--base-name <BASE_NAME>", "A tag whose objects need not be fetched again")
+    .option("--ref-as <NAME>", "Tag to make instead of the ref's name")
+    .option("--no-tag", "Make no tag")
     .addOption(GPG_KEYRING_OPTION)
     .addOption(SIGN_KEY_OPTION)
     .addOption(SIGN_KEYFILE_OPTION)
-    .option("--timestamp-check", "refuse a commit older than the one the tag leads to")
+    .option("--timestamp-check", "Refuse a commit older than the one the tag leads to")
     .addOption(
       new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
         .argParser(parsed(parseJobs)),

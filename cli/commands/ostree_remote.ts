@@ -127,10 +127,10 @@ async function show(
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("remote")
     .description(DESCRIPTION)
-    .addArgument(new Argument("<ACTION>", "what to do").choices(ACTIONS))
-    .argument("[NAME]", "the remote's name")
-    .argument("[URL]", "for add: where it is; also mirrorlist=URL or metalink=URL")
-    .argument("[BRANCH...]", "for add: the refs it is for")
+    .addArgument(new Argument("<ACTION>", "What to do").choices(ACTIONS))
+    .argument("[NAME]", "The remote's name")
+    .argument("[URL]", "For add: where it is; also mirrorlist=URL or metalink=URL")
+    .argument("[BRANCH...]", "For add: the refs it is for")
     .addOption(
       new Option("--set <KEY=VALUE>", "add: set an option (may be repeated)").argParser(collect),
     )

@@ -8,7 +8,7 @@ import { openRepository } from "../open_repository.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("tag")
     .description("Tag an ostree commit with a name; an existing tag moves")
-    .argument("<SOURCE>", "tag, commit ID, or the beginning of one")
+    .argument("<SOURCE>", "Tag, commit ID, or the beginning of one")
     .argument("<NAME>", "Tag name to assign")
     .action((source, name) => {
       using repository = openRepository(context);

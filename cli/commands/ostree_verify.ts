@@ -29,11 +29,11 @@ options then say what must be signed.`;
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("verify")
     .description(DESCRIPTION)
-    .argument("<COMMIT>", "tag, commit ID or the beginning of one")
+    .argument("<COMMIT>", "Tag, commit ID, or the beginning of one")
     .addOption(GPG_KEYRING_OPTION)
     .addOption(SIGN_KEY_OPTION)
     .addOption(SIGN_KEYFILE_OPTION)
-    .option("--remote <NAME>", "a remote of the repository whose policy and keys count")
+    .option("--remote <NAME>", "A remote of the repository whose policy and keys count")
     .option("--json", "Output as JSON")
     .action(async (name, options) => {
       using repository = openRepository(context);

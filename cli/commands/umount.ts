@@ -7,7 +7,7 @@ import { newCommand, withNotes } from "../declare.ts";
 export function command(_context: Context): CommandUnknownOpts {
   const declared = newCommand("umount")
     .description("Unmounts a composefs image")
-    .argument("<MOUNTPOINT>", "where it is mounted")
+    .argument("<MOUNTPOINT>", "Where it is mounted")
     .option("-l, --lazy", "Detach it now, and take it down when its last user is gone")
     .action((mountpoint, options) => unmount(mountpoint, { detach: options.lazy ?? false }));
   return withNotes(declared, {

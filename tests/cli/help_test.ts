@@ -37,6 +37,44 @@ Deno.test("every command is declared as the table says, with examples", async (t
   }
 });
 
+/** Options that say something else in each command, since they do. */
+const OWN_WORDS = new Set([
+  ...["--bootable", "--deep", "--metadata-only", "--xattrs", "--json", "--dry-run", "--jobs"],
+  ...[
+    "--from",
+    "--output",
+    "--delta",
+    "--name",
+    "--reference",
+    "--remote",
+    "--sign-key",
+    "--contenturl",
+    "--force",
+  ],
+]);
+/** Values and names that a description may begin with. */
+const LITERAL =
+  /^(ed25519:|os\/|policy\.json|auto |fs-verity|add: |delete: |list: |list and |create: )/;
+
+Deno.test("options and arguments are told of in one style, the same option in the same words", async (t) => {
+  const words = new Map<string, string>();
+  for (const entry of COMMANDS) {
+    await t.step(entry.name, async () => {
+      const command = await declareCommand(entry, newContext());
+      const shown = command.options.filter(({ hidden }) => !hidden);
+      for (const { description } of [...shown, ...command.registeredArguments]) {
+        assert.ok(/^\p{Lu}/u.test(description) || LITERAL.test(description), description);
+        assert.doesNotMatch(description, /\.$/);
+      }
+      for (const { long, description } of shown) {
+        if (long == null || OWN_WORDS.has(long)) continue;
+        assert.equal(description, words.get(long) ?? description, long);
+        words.set(long, description);
+      }
+    });
+  }
+});
+
 Deno.test("--help of every command prints its usage and examples, and exits 0", async (t) => {
   for (const { name } of COMMANDS) {
     await t.step(name, async () => {
