@@ -7,8 +7,8 @@ import { openRepository } from "../open_repository.ts";
 export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("cat")
     .description("Reconstitutes a split stream and writes it to stdout")
-    .argument("<NAME>", "the name of the stream, either a content identifier or refs/…")
-    .option("--verify", "check every object's digest where the kernel does not")
+    .argument("<NAME>", "The name of the stream, either a content identifier or refs/…")
+    .option("--verify", "Check every object's digest where the kernel does not")
     .action((name, options) => {
       using repository = openRepository(context);
       const stream = repository.openStream(name);
