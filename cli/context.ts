@@ -7,7 +7,6 @@ import type { ProgressEvent } from "../lib/base/mod.ts";
 import type { CommandUnknownOpts } from "./commander.ts";
 import type { GlobalOptions } from "./globals.ts";
 import { type ByteSink, Output } from "./output.ts";
-import { printableLines } from "./printable.ts";
 import type { ProgressDisplay } from "./progress_display.ts";
 
 /** What every command works with. */
@@ -46,7 +45,7 @@ export class Context {
    */
   warn(text: string): void {
     if (this.globals.quiet) return;
-    this.stderr.line(printableLines(`warning: ${text}`));
+    this.stderr.line(`warning: ${text}`);
     this.stderr.flush();
   }
 
@@ -57,7 +56,7 @@ export class Context {
    */
   note(text: string): void {
     if (this.globals.quiet) return;
-    this.stderr.line(printableLines(`note: ${text}`));
+    this.stderr.line(`note: ${text}`);
     this.stderr.flush();
   }
 

@@ -7,7 +7,6 @@ import { ComposefsError } from "../lib/base/mod.ts";
 import { EXIT } from "./exit_codes.ts";
 import { hintFor } from "./hints.ts";
 import { type Output, OutputError } from "./output.ts";
-import { printableLines } from "./printable.ts";
 
 /** The command line is wrong: exit code 2. */
 export class UsageError extends Error {
@@ -120,7 +119,7 @@ function isUnexpected(error: unknown): boolean {
 export function reportError(error: unknown, options: ReportOptions): number {
   const { stderr } = options;
   if (error instanceof UsageError) {
-    stderr.line(printableLines(`error: ${error.message}`));
+    stderr.line(`error: ${error.message}`);
     for (const line of error.details) {
       stderr.line(`${line.startsWith("tip: ") ? "\n" : ""}  ${line}`);
     }
@@ -129,7 +128,7 @@ export function reportError(error: unknown, options: ReportOptions): number {
     stderr.flush();
     return EXIT.usage;
   }
-  const [outer, ...causes] = causeChain(error).map(printableLines);
+  const [outer, ...causes] = causeChain(error);
   const prefix = isUnexpected(error) ? "unexpected failure: " : "";
   stderr.line(`Error: ${prefix}${outer}`);
   if (causes.length > 0) stderr.line("\nCaused by:");
@@ -145,7 +144,7 @@ export function reportError(error: unknown, options: ReportOptions): number {
   if (hint !== undefined) stderr.line(`\nhint: ${hint}`);
   if (options.debug) {
     for (let at = error; at instanceof Error; at = at.cause) {
-      stderr.line(printableLines(`\n${at.stack}`));
+      stderr.line(`\n${at.stack}`);
     }
   }
   stderr.flush();

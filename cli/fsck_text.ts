@@ -1,6 +1,7 @@
 /** The human form of what an integrity check found (spec: repository 9). */
 import type { FsckReport } from "../lib/repository/mod.ts";
 import type { Context } from "./context.ts";
+import { printable } from "./printable.ts";
 
 /**
  * Writes the report as the reference does.
@@ -19,7 +20,7 @@ export function showFsck(context: Context, report: FsckReport): void {
   if (report.broken_links > 0) stdout.line(`broken symlinks: ${report.broken_links}`);
   if (report.missing_objects > 0) stdout.line(`missing objects: ${report.missing_objects}`);
   stdout.line(`status: ${report.ok ? "ok" : `${report.errors.length} error(s)`}`);
-  for (const error of report.errors) stdout.line(`  - ${error}`);
+  for (const error of report.errors) stdout.line(printable(`  - ${error}`));
 }
 
 /**

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { printableJson, printableLines } from "./printable.ts";
 
 /** Where bytes go; `Deno.stdout` and `Deno.stderr` are such sinks. */
 export interface ByteSink {
@@ -66,13 +67,13 @@ export class Output {
   }
 
   /**
-   * Adds a line.
+   * Adds a line, or several, for people: what would move the cursor is shown as an escape.
    *
    * @param text The line without its newline.
    * @throws {ClosedPipeError} when the reader has gone
    */
   line(text: string): void {
-    this.write(text);
+    this.write(printableLines(text));
     this.write("\n");
   }
 
@@ -83,7 +84,17 @@ export class Output {
    * @throws {ClosedPipeError} when the reader has gone
    */
   json(value: unknown): void {
-    this.line(JSON.stringify(value, null, 2));
+    this.write(`${printableJson(JSON.stringify(value, null, 2))}\n`);
+  }
+
+  /**
+   * Adds a JSON document as one line.
+   *
+   * @param value Anything JSON can hold.
+   * @throws {ClosedPipeError} when the reader has gone
+   */
+  jsonLine(value: unknown): void {
+    this.write(`${printableJson(JSON.stringify(value))}\n`);
   }
 
   /**

@@ -30,3 +30,16 @@ export function printable(text: string): string {
 export function printableLines(text: string): string {
   return text.replace(CONTROLS_IN_LINES, escaped);
 }
+
+/**
+ * JSON has escapes for the first control characters, and leaves the others as they are.
+ *
+ * @param text A JSON document.
+ * @returns The same document.
+ */
+export function printableJson(text: string): string {
+  return text.replace(
+    /[\x7f-\x9f]/g,
+    (control) => `\\u00${control.charCodeAt(0).toString(16)}`,
+  );
+}

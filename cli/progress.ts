@@ -6,7 +6,6 @@
 import type { ProgressEvent } from "../lib/base/mod.ts";
 import type { ProgressMode } from "./globals.ts";
 import type { Output } from "./output.ts";
-import { printableLines } from "./printable.ts";
 import type { ProgressBars } from "./progress_bars.ts";
 import type { ProgressDisplay } from "./progress_display.ts";
 import { formatSize } from "./size.ts";
@@ -15,7 +14,7 @@ import { formatSize } from "./size.ts";
 function jsonDisplay(stderr: Output): ProgressDisplay {
   return {
     sink(event) {
-      stderr.line(JSON.stringify(event));
+      stderr.jsonLine(event);
       stderr.flush();
     },
     [Symbol.dispose]() {},
@@ -36,9 +35,9 @@ function plainLine(event: ProgressEvent): string | undefined {
     case "done":
       return `${event.id}: done, ${formatSize(event.transferred)}`;
     case "message":
-      return printableLines(event.text);
+      return event.text;
     case "warning":
-      return printableLines(`warning: ${event.text}`);
+      return `warning: ${event.text}`;
   }
 }
 

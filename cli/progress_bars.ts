@@ -1,6 +1,7 @@
 import type { ProgressEvent } from "../lib/base/mod.ts";
 import { EXIT } from "./exit_codes.ts";
 import cliProgress from "./progress_bar.ts";
+import { printable } from "./printable.ts";
 import { formatSize } from "./size.ts";
 
 /** Exit code of a program that was asked to end. */
@@ -16,7 +17,7 @@ interface Bar {
 
 /** Names of layers are long digests; their first digits tell them apart. */
 function shortName(id: string): string {
-  return id.replace(/\b([0-9a-f]{12})[0-9a-f]{20,}\b/g, "$1");
+  return printable(id).replace(/\b([0-9a-f]{12})[0-9a-f]{20,}\b/g, "$1");
 }
 
 function amountOf(unit: Bar["unit"], done: number, total: number): string {

@@ -6,6 +6,7 @@ import { FailedError } from "../errors.ts";
 import { EXIT } from "../exit_codes.ts";
 import { showFsck, warnFsck } from "../fsck_text.ts";
 import { openRepository } from "../open_repository.ts";
+import { printable } from "../printable.ts";
 
 const DESCRIPTION = `Check integrity of OCI images in the repository
 
@@ -16,7 +17,7 @@ function show({ stdout }: Context, report: OciFsckReport): void {
   const { images_checked: checked, images_corrupted: corrupted, errors } = report;
   stdout.line(`oci images: ${checked - corrupted}/${checked} ok`);
   if (errors.length > 0) stdout.line(`oci errors: ${errors.length}`);
-  for (const error of errors) stdout.line(`  - ${error}`);
+  for (const error of errors) stdout.line(printable(`  - ${error}`));
 }
 
 /** Declares `oci fsck`. */

@@ -188,6 +188,23 @@ Deno.test("Output keeps the order of text and bytes, waits for slow readers, and
   assert.throws(() => closed.bytes(new Uint8Array(1)), ClosedPipeError);
 });
 
+Deno.test("Output: what would move the cursor is an escape in lines, and a character in JSON", () => {
+  const { sink, text } = kept();
+  const output = new Output(sink);
+  const hostile = "a\x1b[31m\x9b1m\x7f\tb\nc\u00e4";
+  output.line(hostile);
+  output.jsonLine({ hostile });
+  output.json([hostile]);
+  output.flush();
+  const [first, second, third, ...rest] = text().split("\n");
+  assert.equal(first, "a\\x1b[31m\\x9b1m\\x7f\tb");
+  assert.equal(second, "c\u00e4");
+  assert.deepEqual(JSON.parse(third!), { hostile });
+  assert.deepEqual(JSON.parse(rest.join("\n")), [hostile]);
+  // deno-lint-ignore no-control-regex
+  assert.doesNotMatch(text(), /[\x00-\x08\x0b-\x1f\x7f-\x9f]/);
+});
+
 const tables: { name: string; rows: string[][]; lines: string[] }[] = [
   {
     name: "columns as wide as their longest cell",
