@@ -28,6 +28,8 @@ function prepare(command: CommandUnknownOpts, context: Context): void {
   });
   command.configureHelp({
     commandUsage: usageOf,
+    // Paragraphs are filled to the width of help texts, wherever the code breaks its lines.
+    commandDescription: (one) => one.description().replace(/(?<!\n)\n(?!\n)/g, " "),
     showGlobalOptions: false,
     ...(command.commands.length > 0 ? { formatHelp: commandsFirst } : {}),
   });

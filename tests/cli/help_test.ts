@@ -3,7 +3,9 @@ import { COMMANDS, findCommand, GROUPS } from "../../cli/command_table.ts";
 import { Context } from "../../cli/context.ts";
 import { notesOf } from "../../cli/declare.ts";
 import { HEADINGS } from "../../cli/headings.ts";
-import { declareCommand, locateCommand } from "../../cli/program.ts";
+import { UsageError } from "../../cli/errors.ts";
+import { parseArgs } from "../../cli/parse.ts";
+import { buildProgram, declareCommand, locateCommand } from "../../cli/program.ts";
 import { TOOL_NAMES } from "../../cli/tools.ts";
 import { VERSION } from "../../cli/version.ts";
 import { ROOT } from "../helpers/run.ts";
@@ -70,6 +72,39 @@ Deno.test("options and arguments are told of in one style, the same option in th
         if (long == null || OWN_WORDS.has(long)) continue;
         assert.equal(description, words.get(long) ?? description, long);
         words.set(long, description);
+      }
+    });
+  }
+});
+
+/** The words of an example up to where a shell would do something with them. */
+function exampleWords(example: string): string[] {
+  const command = example.replace(/\$\([^)]*\)/g, "0".repeat(64)).replace(/ [<>|].*$/, "");
+  const words = command.match(/'[^']*'|\S+/g)!.map((word) => word.replace(/^'|'$/g, ""));
+  return words.slice(words.indexOf("cfs") + 1);
+}
+
+Deno.test("the examples are command lines that the parser takes", async (t) => {
+  for (const entry of COMMANDS) {
+    await t.step(entry.name, async () => {
+      for (const example of notesOf(await declareCommand(entry, newContext())).examples) {
+        const args = exampleWords(example.replace(/^source <\((.*)\)$/, "$1"));
+        const context = newContext();
+        const { program, target } = await buildProgram(args, context);
+        assert.equal(
+          `${target.parent === program ? "" : `${target.parent?.name()} `}${target.name()}`,
+          entry.name,
+        );
+        let reached = false;
+        target.action(() => void (reached = true));
+        try {
+          await parseArgs(args, { program, target, context });
+        } catch (error) {
+          // Digests are shortened in examples.
+          if (!(error instanceof UsageError) || !/…/.test(error.message)) throw error;
+          reached = true;
+        }
+        assert.ok(reached, example);
       }
     });
   }
