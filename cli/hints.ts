@@ -1,70 +1,120 @@
-/** What a message says, the advice, and what the outermost message must say, too. */
-type Hint = readonly [RegExp, (program: string) => string, RegExp?];
+/** Advice by what kind of failure it is, never by what its message says. */
+import {
+  ComposefsError,
+  DigestMismatchError,
+  type ErrorReason,
+  NotFoundError,
+} from "../lib/base/mod.ts";
+import type { ErrnoError } from "../ffi/mod.ts";
 
-/** Advice by what the chain of messages says; the first that fits is shown. */
+/** What went wrong: the error itself and all of its causes, outermost first. */
+type Chain = readonly Error[];
+
+/** Which failures there is advice for, and the advice. */
+type Hint = readonly [(chain: Chain) => boolean, (program: string) => string];
+
+/** System calls that only those who may mount can make. */
+const MOUNT_CALLS = new Set([
+  "fsconfig",
+  "fsmount",
+  "fsopen",
+  "mount",
+  "mount_setattr",
+  "move_mount",
+  "open_tree",
+  "umount2",
+  "unshare",
+]);
+
+function hasReason(reason: ErrorReason): (chain: Chain) => boolean {
+  return (chain) => chain.some((at) => at instanceof ComposefsError && at.reason === reason);
+}
+
+/** That something of one of these kinds is not there. */
+function lacks(...kinds: string[]): (chain: Chain) => boolean {
+  return (chain) => chain.some((at) => at instanceof NotFoundError && kinds.includes(at.kind));
+}
+
+/** That a system call failed in one of these ways. */
+function hasErrno(name: string, calls?: ReadonlySet<string>): (chain: Chain) => boolean {
+  return (chain) =>
+    chain.some((at) =>
+      isErrnoError(at) && at.errnoName === name && (calls?.has(at.syscall) ?? true)
+    );
+}
+
+/** Told by its fields: the class would load everything around it. */
+function isErrnoError(error: Error): error is ErrnoError {
+  return error instanceof ComposefsError && error.code === "CFS_ERRNO" && "errnoName" in error;
+}
+
+/** Whether something that came with a pull is not what was announced. */
+function sourceLies(chain: Chain): boolean {
+  return hasReason("pull-failed")(chain) &&
+    chain.some((at) => at instanceof DigestMismatchError && at.what !== "object");
+}
+
+function either(...tests: ((chain: Chain) => boolean)[]): (chain: Chain) => boolean {
+  return (chain) => tests.some((test) => test(chain));
+}
+
+/** The first that fits is shown. */
 const HINTS: readonly Hint[] = [
   [
-    /image not found/i,
+    lacks("image"),
     (program) => `"${program} images" lists the image names, "refs/a/b" is one with a slash`,
   ],
   [
-    /OCI reference not found/,
+    lacks("tag"),
     (program) => `"${program} oci images" lists the tags, "@sha256:…" names a manifest`,
   ],
   [
-    /delta is based on an image|Reused layers? .* not found/,
+    lacks("delta base", "delta layer"),
     (program) => `"${program} oci pull" of the old image first, or of the new image without delta`,
   ],
+  [lacks("EROFS image"), (program) => `"${program} oci pull" of the same image makes it`],
   [
-    /No composefs EROFS image linked/i,
-    (program) => `"${program} oci pull" of the same image makes it`,
-  ],
-  [
-    /meta\.json not found|no meta\.json in/,
+    lacks("meta.json"),
     (program) => `"${program} init PATH" makes a repository, --repo names another one`,
   ],
   [
-    /^opening repository /,
+    hasReason("repository-unopened"),
     (program) => `--repo, --user or --system choose the repository, "${program} init" makes one`,
   ],
   [
-    /not initialized with fs-verity/,
+    hasReason("repository-without-verity"),
     (program) => `"${program} init" on a file system with fs-verity makes one that is`,
   ],
   [
-    /does not support fs-verity/,
+    hasReason("file-system-without-verity"),
     (program) =>
       `"${program} init --insecure" makes a repository without fs-verity, for tests and tmpfs`,
   ],
+  [hasErrno("EPERM", MOUNT_CALLS), () => "mounting needs root (CAP_SYS_ADMIN)"],
   [
-    /(fsopen|fsmount|unshare|umount2|mount)[^:]*: Operation not permitted/,
-    () => "mounting needs root (CAP_SYS_ADMIN)",
-  ],
-  [
-    /does not speak TLS/,
+    hasReason("no-tls"),
     () => "--tls-verify=false, or insecure = true in registries.conf, allows plain HTTP",
   ],
   [
-    /certificate is from an unknown authority/,
+    hasReason("unknown-authority"),
     () => "--cert-dir DIR, or /etc/containers/certs.d/HOST, holds authorities as *.crt",
   ],
   [
-    /authentication required|access denied/,
+    hasReason("access-denied"),
     () => "--creds USER:PASSWORD, --authfile FILE or podman login gives access to a registry",
   ],
-  [/Read-only file system|read-only file system/, () => "writing needs a writable repository"],
   [
-    /No space left on device|^No room to fetch/,
+    either(hasErrno("EROFS"), hasReason("read-only")),
+    () => "writing needs a writable repository",
+  ],
+  [
+    either(hasErrno("ENOSPC"), hasReason("no-space")),
     (program) => `"${program} gc" frees what nothing refers to`,
   ],
-  [/lacks \d+ bytes of trailing zero padding/, () => "--repair-padding puts the zeros back"],
+  [hasReason("padding-lost"), () => "--repair-padding puts the zeros back"],
+  [sourceLies, () => "the source is damaged or lies; nothing of it has got a name"],
   [
-    /^(blob|layer|content|image manifest|image config|manifest|config)[^:]* digest mismatch/,
-    () => "the source is damaged or lies; nothing of it has got a name",
-    /^Unable to pull/,
-  ],
-  [
-    /(digest|verity content) mismatch/i,
+    (chain) => chain.some((at) => at instanceof DigestMismatchError),
     (program) =>
       `"${program} fsck" names each damaged object, "${program} oci repair" fetches it again`,
   ],
@@ -78,13 +128,7 @@ const HINTS: readonly Hint[] = [
  * @returns One line, or undefined.
  */
 export function hintFor(error: unknown, programName: string): string | undefined {
-  const outer = error instanceof Error ? error.message : "";
-  for (let at = error; at instanceof Error; at = at.cause) {
-    const message = at.message;
-    const found = HINTS.find(([pattern, , outermost]) =>
-      pattern.test(message) && (outermost?.test(outer) ?? true)
-    );
-    if (found !== undefined) return found[1](programName);
-  }
-  return undefined;
+  const chain: Error[] = [];
+  for (let at = error; at instanceof Error && !chain.includes(at); at = at.cause) chain.push(at);
+  return HINTS.find(([fits]) => fits(chain))?.[1](programName);
 }

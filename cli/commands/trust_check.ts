@@ -9,12 +9,14 @@ import {
   type TrustReportOptions,
 } from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
+import type { RegistryAccess } from "../../lib/transport/mod.ts";
 import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
 import { UsageError } from "../errors.ts";
 import { EXIT } from "../exit_codes.ts";
 import { openRepository } from "../open_repository.ts";
+import { registryAccess, withRegistryOptions } from "../registry_options.ts";
 import {
   bundleIdentityOption,
   identityOption,
@@ -30,7 +32,8 @@ const DESCRIPTION = `Tell what ties an image to its signatures and its files
 
 IMAGE is a stored image, or a reference as for oci pull. The policy, the signatures, manifest,
 config, layers, composefs images, seal and the kernel's command line are compared. Exits with 0 when
-all is well, 1 when something does not fit, 3 when the policy does not accept the image.`;
+all is well, 1 when something does not fit, 3 when the policy does not accept the image. Options for
+registries count for references, and with --online.`;
 
 /** Whether an image is stored; one that is only a reference need not be. */
 function isStored(repository: Repository, name: string): boolean {
@@ -47,15 +50,20 @@ function isRepositoryAsked({ globals }: Context): boolean {
   return globals.repo !== undefined || globals.user === true || globals.system === true;
 }
 
-async function report(
-  context: Context,
-  name: string,
-  options: TrustReportOptions,
-): Promise<TrustReport> {
-  if (!isRepositoryAsked(context) && isReference(name)) return await reportRemote(name, options);
+/** What decides how an image is looked at, and how a registry is talked to if it comes to that. */
+interface Ways {
+  readonly how: TrustReportOptions;
+  readonly registry: RegistryAccess;
+  readonly online: boolean;
+}
+
+async function report(context: Context, name: string, ways: Ways): Promise<TrustReport> {
+  const { how, registry, online } = ways;
+  const remote = () => reportRemote(name, { ...how, registry });
+  if (!isRepositoryAsked(context) && isReference(name)) return await remote();
   using repository = openRepository(context);
-  if (!isStored(repository, name)) return await reportRemote(name, options);
-  return await reportStored(repository, name, options);
+  if (!isStored(repository, name)) return await remote();
+  return await reportStored(repository, name, online ? { ...how, registry } : how);
 }
 
 async function reportFile(
@@ -70,31 +78,30 @@ async function reportFile(
 
 /** Declares `trust check`. */
 export function command(context: Context): CommandUnknownOpts {
-  const declared = newCommand("check")
-    .description(DESCRIPTION)
-    .argument("[IMAGE]", "Stored image, or image reference")
-    .addOption(policyOption())
-    .addOption(registriesDOption())
-    .addOption(identityOption())
-    .addOption(lookasideOption())
-    .addOption(bundleIdentityOption())
-    .addOption(indexSignaturesOption())
-    .option("--bundle <FILE>", "Check by a file that trust export wrote, and ask nobody else")
-    .option("--deep", "Hash the content of all layers and objects")
-    .option("--online", "Ask the registry for signatures that are not stored here")
-    .option("--json", "Output the report as JSON")
+  const declared = withRegistryOptions(
+    newCommand("check")
+      .description(DESCRIPTION)
+      .argument("[IMAGE]", "Stored image, or image reference")
+      .addOption(policyOption())
+      .addOption(registriesDOption())
+      .addOption(identityOption())
+      .addOption(lookasideOption())
+      .addOption(bundleIdentityOption())
+      .addOption(indexSignaturesOption())
+      .option("--bundle <FILE>", "Check by a file that trust export wrote, and ask nobody else")
+      .option("--deep", "Hash the content of all layers and objects")
+      .option("--online", "Ask the registry for signatures that are not stored here")
+      .option("--json", "Output the report as JSON"),
+  )
     .action(async (name, options) => {
       const { bundle } = options;
       if ((name === undefined) === (bundle === undefined)) {
         throw new UsageError("one of IMAGE and --bundle is needed");
       }
-      const how = {
-        ...trustOptions(options),
-        deep: options.deep ?? false,
-        ...options.online ? { registry: {} } : {},
-      };
+      const how = { ...trustOptions(options), deep: options.deep ?? false };
+      const registry = await registryAccess(context, options);
       const result = bundle === undefined
-        ? await report(context, name ?? "", how)
+        ? await report(context, name ?? "", { how, registry, online: options.online ?? false })
         : await reportFile(context, bundle, how);
       if (options.json) context.stdout.json(result);
       else showTrust(context.stdout, result);

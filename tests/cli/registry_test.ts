@@ -1,7 +1,7 @@
 /** Commands that talk to a real registry, as a user calls them. */
 import assert from "node:assert/strict";
 import { needTool, testWith } from "../helpers/needs.ts";
-import { TestRegistry } from "../helpers/registry.ts";
+import { PASSWORD, TestRegistry, USER } from "../helpers/registry.ts";
 import { ROOT } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { call } from "./_call.ts";
@@ -55,5 +55,29 @@ testWith({
       `docker://${registry.host}/fourth/demo:v1`,
     );
     await t.step("told by the tag", () => assert.match(again, /^layers {3}0 new \+ 3 already/m));
+  },
+});
+
+testWith({
+  name: "trust check asks a registry as it is told to",
+  needs: [needTool("docker-registry"), needTool("skopeo"), needTool("htpasswd")],
+  async fn(t) {
+    await using registry = await TestRegistry.start({ auth: "basic" });
+    using dir = new TempDir();
+    await registry.push(DEMO, "team/demo:v1");
+    const policy = dir.write("policy.json", '{"default": [{"type": "reject"}]}');
+    const image = `docker://${registry.host}/team/demo:v1`;
+    const check = (...args: string[]) =>
+      call(["trust", "check", "--policy", policy, INSECURE, ...args, image]);
+    await t.step("without a password", async () => {
+      const { code, stderr } = await check("--no-creds");
+      assert.equal(code, 1);
+      assert.match(stderr, /authentication required/);
+    });
+    await t.step("with one", async () => {
+      const { code, stdout, stderr } = await check("--creds", `${USER}:${PASSWORD}`);
+      assert.equal(code, 3, stderr);
+      assert.match(stdout, /NOT TRUSTED: Running image .* is rejected by policy/);
+    });
   },
 });
