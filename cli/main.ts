@@ -77,4 +77,31 @@ function calledAs(): string {
   return /^(mkcomposefs|composefs-info|composefs-dump|mount\.composefs)$/.test(name) ? name : "cfs";
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args, { programName: calledAs() }));
+/**
+ * Whether the arguments were other bytes: the runtime replaces what is not UTF-8, and a file of the
+ * name that it makes of it is another file.
+ */
+function argumentsAreLost(): boolean {
+  if (!Deno.args.some((arg) => arg.includes("\ufffd"))) return false;
+  try {
+    const bytes = Deno.readFileSync("/proc/self/cmdline");
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return false;
+  } catch (error) {
+    if (error instanceof TypeError) return true;
+    // The bytes cannot be had, so what the runtime says must do.
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotCapable) {
+      return false;
+    }
+    throw error;
+  }
+}
+
+async function runProcess(): Promise<number> {
+  if (!argumentsAreLost()) return await main(Deno.args, { programName: calledAs() });
+  const message = "error: invalid UTF-8 was detected in one or more arguments\n";
+  Deno.stderr.writeSync(new TextEncoder().encode(message));
+  return EXIT.usage;
+}
+
+if (import.meta.main) Deno.exit(await runProcess());
