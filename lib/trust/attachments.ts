@@ -199,7 +199,7 @@ function readManifest(bytes: Uint8Array): { layers: Layer[]; artifactType: strin
     return { layers: layers.filter((layer) => layer !== undefined), artifactType };
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new FormatError(what, `${what}: ${error.reason}`);
+    throw new FormatError(what, `${what}: ${error.message}`);
   }
 }
 

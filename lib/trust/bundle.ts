@@ -54,7 +54,7 @@ export function parseBundle(bytes: Uint8Array): SigstoreBundle {
     return bundle!;
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new FormatError(WHAT, `invalid bundle: ${error.reason}`);
+    throw new FormatError(WHAT, `invalid bundle: ${error.message}`);
   }
 }
 

@@ -7,9 +7,9 @@ import type { CheckContext } from "./check_context.ts";
 import type { SigstoreSigned } from "./policy.ts";
 import { checkEnvelopePromise } from "./rekor.ts";
 import type { BundleSignature } from "./signature.ts";
-import { checkChain, keyId } from "./sigstore.ts";
+import { checkChain, keyId, makerOf } from "./sigstore.ts";
 import { checkImageStatement, parseStatement, STATEMENT_PAYLOAD } from "./statement.ts";
-import type { Claims, SignatureVerdict } from "./verdict.ts";
+import { type Claims, type SignatureVerdict, signatureVerdict } from "./verdict.ts";
 
 /** Checks one bundle for one demand. */
 export function checkBundleSignature(
@@ -18,24 +18,14 @@ export function checkBundleSignature(
   context: CheckContext,
 ): SignatureVerdict {
   const claims: Claims = {};
-  const outcome = (reason: string | undefined): SignatureVerdict => ({
-    kind: "bundle",
-    place: signature.place,
-    signer: claims.signer,
-    identity: claims.identity,
-    digest: claims.digest,
-    time: claims.time,
-    verified: claims.verified ?? false,
-    accepted: reason === undefined,
-    reason,
-  });
+  const checking = { kind: "bundle", place: signature.place, claims } as const;
   try {
     check(parseBundle(signature.bytes), requirement, { context, claims });
-    return outcome(undefined);
+    return signatureVerdict(checking, undefined);
   } catch (error) {
     // Whatever is wrong with it is the reason why it does not count.
     if (!(error instanceof ComposefsError)) throw error;
-    return outcome(error.message);
+    return signatureVerdict(checking, error.message);
   }
 }
 
@@ -81,21 +71,14 @@ function verifyEnvelope(
   const { context, claims } = options;
   const { trust } = requirement;
   if (trust.kind === "keys") {
-    let fault: ComposefsError | undefined;
-    for (const key of context.keys.publicKeys(trust.keys)) {
-      try {
-        const time = logTime(bundle, { requirement, context, signer: key.spki });
-        verifyWith(bundle, key);
-        claims.signer = keyId(key);
-        if (time !== undefined) claims.time = time;
-        return;
-      } catch (error) {
-        // Another key may have made it.
-        if (!(error instanceof ComposefsError)) throw error;
-        fault ??= error;
-      }
-    }
-    throw fault ?? new PolicyError("No public keys imported");
+    const { key, time } = makerOf(context.keys.publicKeys(trust.keys), (key) => {
+      const time = logTime(bundle, { requirement, context, signer: key.spki });
+      verifyWith(bundle, key);
+      return time;
+    });
+    claims.signer = keyId(key);
+    if (time !== undefined) claims.time = time;
+    return;
   }
   if (bundle.certificate === undefined) {
     throw new PolicyError("bundle carries no certificate");

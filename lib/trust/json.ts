@@ -64,16 +64,12 @@ export interface TextPosition {
   readonly column: number;
 }
 
-/** A fault in a JSON text. */
+/** A fault in a JSON text; its message does not tell the place. */
 export class JsonError extends FormatError {
-  /** What is wrong, without the place. */
-  readonly reason: string;
-
   /** Creates an error; `at` is in UTF-16 units from the start of the text. */
   constructor(what: string, reason: string, options: ErrorOptions & { at?: number } = {}) {
     const { at, ...rest } = options;
     super(what, reason, { ...rest, ...(at === undefined ? {} : { offset: at }) });
-    this.reason = reason;
   }
 }
 

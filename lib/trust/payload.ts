@@ -46,7 +46,7 @@ export function parsePayload(
     return payload!;
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new FormatError(WHAT, error.reason);
+    throw new FormatError(WHAT, error.message);
   }
 }
 

@@ -57,7 +57,7 @@ export function readPolicy(bytes: Uint8Array): PolicyReading {
     };
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    faults.error(error.reason, "", error.offset ?? 0);
+    faults.error(error.message, "", error.offset ?? 0);
     return { policy, faults: faults.found, text };
   }
 }

@@ -14,7 +14,7 @@ export interface LoggedSignature {
   readonly signer: Uint8Array;
   /** The signature. */
   readonly signature: Uint8Array;
-  /** What was signed. */
+  /** What was signed; of an envelope, what is in it. */
   readonly payload: Uint8Array;
 }
 
@@ -67,7 +67,7 @@ export function parseSet(text: string): LogPromise {
 export function checkPromise(promise: LogPromise, logged: LoggedSignature): Date {
   checkLogSignature(promise, logged.logKeys);
   checkHashedRekord(promise.body, logged);
-  return new Date(Number(promise.integratedTime) * 1000);
+  return loggedAt(promise);
 }
 
 /**
@@ -122,29 +122,37 @@ function checkHashedRekord(body: string, logged: LoggedSignature): void {
       `Unexpected Rekor entry: kind ${entry.kind}, apiVersion ${entry.apiVersion}`,
     );
   }
-  const key = singlePemBlock(new TextDecoder().decode(entry.publicKey));
-  if (!sameBytes(key.bytes, logged.signer)) {
-    throw new PolicyError("publicKey in Rekor SET does not match");
+  checkSubject({ ...entry, signer: entry.publicKey }, logged, "SET");
+}
+
+/**
+ * Checks that an entry is about a signature.
+ *
+ * @param what what messages call the entry
+ */
+function checkSubject(
+  entry: {
+    readonly signer: Uint8Array;
+    readonly signature: Uint8Array;
+    readonly algorithm: string | undefined;
+    readonly value: string | undefined;
+  },
+  logged: LoggedSignature,
+  what: "SET" | "entry",
+): void {
+  const signer = singlePemBlock(new TextDecoder().decode(entry.signer));
+  if (!sameBytes(signer.bytes, logged.signer)) {
+    throw new PolicyError(`publicKey in Rekor ${what} does not match`);
   }
   if (!sameBytes(entry.signature, logged.signature)) {
-    throw new PolicyError("signature in Rekor SET does not match the signature of the image");
+    throw new PolicyError(
+      `signature in Rekor ${what} does not match the signature of the image`,
+    );
   }
   const hash = toHex(createHash("sha256").update(logged.payload).digest());
   if (entry.algorithm !== "sha256" || entry.value !== hash) {
-    throw new PolicyError("payload in Rekor SET does not match");
+    throw new PolicyError(`payload in Rekor ${what} does not match`);
   }
-}
-
-/** What an entry about an envelope must be about. */
-export interface LoggedEnvelope {
-  /** Keys of the log, any of them. */
-  readonly logKeys: readonly PublicKey[];
-  /** What the signature was made with: DER of the certificate, or of the key. */
-  readonly signer: Uint8Array;
-  /** The signature. */
-  readonly signature: Uint8Array;
-  /** The envelope's payload. */
-  readonly payload: Uint8Array;
 }
 
 /**
@@ -154,7 +162,7 @@ export interface LoggedEnvelope {
  * @throws {PolicyError} when it does not, or knows another
  * @throws {FormatError} when the entry is malformed
  */
-export function checkEnvelopePromise(promise: LogPromise, logged: LoggedEnvelope): Date {
+export function checkEnvelopePromise(promise: LogPromise, logged: LoggedSignature): Date {
   checkLogSignature(promise, logged.logKeys);
   const bytes = decodeGoBase64(promise.body);
   if (bytes === undefined) throw new FormatError(WHAT, "Rekor entry is no base64");
@@ -185,18 +193,15 @@ export function checkEnvelopePromise(promise: LogPromise, logged: LoggedEnvelope
       `Unexpected Rekor entry: kind ${entry.kind}, apiVersion ${entry.apiVersion}`,
     );
   }
-  const key = singlePemBlock(new TextDecoder().decode(entry.verifier));
-  if (!sameBytes(key.bytes, logged.signer)) {
-    throw new PolicyError("publicKey in Rekor entry does not match");
-  }
-  if (!sameBytes(entry.signature, logged.signature)) {
-    throw new PolicyError("signature in Rekor entry does not match the signature of the image");
-  }
-  const hash = toHex(createHash("sha256").update(logged.payload).digest());
-  if (entry.algorithm !== "sha256" || entry.value !== hash) {
-    throw new PolicyError("payload in Rekor entry does not match");
-  }
-  return new Date(Number(promise.integratedTime) * 1000);
+  checkSubject({ ...entry, signer: entry.verifier }, logged, "entry");
+  return loggedAt(promise);
+}
+
+/** When something was logged. */
+function loggedAt({ integratedTime }: LogPromise): Date {
+  const time = new Date(Number(integratedTime) * 1000);
+  if (Number.isFinite(time.getTime())) return time;
+  throw new FormatError(WHAT, `Rekor entry of a time that is none: ${integratedTime}`);
 }
 
 /** Reads a document of which all must be known; the first fault is thrown. */
@@ -209,7 +214,7 @@ function reading<T>(
     node = parseStrictJson(text, WHAT);
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new FormatError(WHAT, `Rekor SET: ${error.reason}`);
+    throw new FormatError(WHAT, `Rekor SET: ${error.message}`);
   }
   const faults = new Faults(text);
   const root = Fields.of(node, "", faults);

@@ -171,6 +171,6 @@ function parseSigstoreBlob(bytes: Uint8Array, place: string): SigstoreAttachment
     return { kind: "sigstore", place, mediaType, payload, annotations };
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new FormatError(what, error.reason);
+    throw new FormatError(what, error.message);
   }
 }

@@ -10,7 +10,7 @@ import { parsePayload } from "./payload.ts";
 import type { SigstoreSigned } from "./policy.ts";
 import { checkPromise, parseSet } from "./rekor.ts";
 import type { SigstoreAttachment } from "./signature.ts";
-import type { Claims, SignatureVerdict } from "./verdict.ts";
+import { type Claims, type SignatureVerdict, signatureVerdict } from "./verdict.ts";
 
 /** Annotations of a layer that is a signature. */
 export const COSIGN_ANNOTATION = {
@@ -27,25 +27,15 @@ export function checkSigstoreSignature(
   context: CheckContext,
 ): SignatureVerdict {
   const claims: Claims = {};
-  const outcome = (reason: string | undefined): SignatureVerdict => ({
-    kind: "cosign",
-    place: attachment.place,
-    signer: claims.signer,
-    identity: claims.identity,
-    digest: claims.digest,
-    time: claims.time,
-    verified: claims.verified ?? false,
-    accepted: reason === undefined,
-    reason,
-  });
+  const checking = { kind: "cosign", place: attachment.place, claims } as const;
   try {
     check(attachment, requirement, { context, claims });
-    return outcome(undefined);
+    return signatureVerdict(checking, undefined);
   } catch (error) {
     // Whatever is wrong with it is the reason why it does not count.
     if (!(error instanceof ComposefsError)) throw error;
     if (!claims.verified) readUnverified(attachment, claims);
-    return outcome(error.message);
+    return signatureVerdict(checking, error.message);
   }
 }
 
@@ -62,10 +52,8 @@ function check(
   const signed: Signed = { attachment, signature, context, claims };
   const { trust } = requirement;
   if (trust.kind === "keys") checkKeys(signed, requirement);
-  else {verifyPayload(
-      signed,
-      trust.kind === "fulcio" ? fulcioKey(signed, requirement) : pkiKey(signed, requirement),
-    );}
+  else if (trust.kind === "fulcio") verifyPayload(signed, fulcioKey(signed, requirement));
+  else verifyPayload(signed, pkiKey(signed, requirement));
   claims.verified = true;
   const payload = parsePayload(attachment.payload, "cosign");
   claims.identity = payload.reference;
@@ -102,16 +90,31 @@ function checkKeys(signed: Signed, requirement: SigstoreSigned): void {
   const keys = trust.kind === "keys" ? context.keys.publicKeys(trust.keys) : [];
   const logKeys = rekor === undefined ? undefined : context.keys.publicKeys(rekor);
   const promise = logKeys === undefined ? undefined : parseSet(annotation(attachment, "bundle"));
+  const { key, time } = makerOf(keys, (key) => {
+    const time = promise === undefined
+      ? undefined
+      : checkPromise(promise, { ...signed, ...attachment, logKeys: logKeys!, signer: key.spki });
+    verifyPayload(signed, key);
+    return time;
+  });
+  claims.signer = keyId(key);
+  if (time !== undefined) claims.time = time;
+}
+
+/**
+ * The key that made a signature, and when the log had it.
+ *
+ * @param check throws when the key did not make it
+ * @throws what is wrong with the first key, when none did
+ */
+export function makerOf(
+  keys: readonly PublicKey[],
+  check: (key: PublicKey) => Date | undefined,
+): { key: PublicKey; time: Date | undefined } {
   let fault: ComposefsError | undefined;
   for (const key of keys) {
     try {
-      const time = promise === undefined
-        ? undefined
-        : checkPromise(promise, { ...signed, ...attachment, logKeys: logKeys!, signer: key.spki });
-      verifyPayload(signed, key);
-      claims.signer = keyId(key);
-      if (time !== undefined) claims.time = time;
-      return;
+      return { key, time: check(key) };
     } catch (error) {
       // Another key may have made it.
       if (!(error instanceof ComposefsError)) throw error;

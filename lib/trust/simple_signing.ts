@@ -4,7 +4,7 @@ import { checkClaims, type CheckContext } from "./check_context.ts";
 import { parsePayload } from "./payload.ts";
 import type { SignedBy } from "./policy.ts";
 import type { SimpleSignature } from "./signature.ts";
-import type { Claims, SignatureVerdict } from "./verdict.ts";
+import { type Claims, type SignatureVerdict, signatureVerdict } from "./verdict.ts";
 
 /** Checks one signature for one demand. */
 export async function checkSimpleSignature(
@@ -13,24 +13,14 @@ export async function checkSimpleSignature(
   context: CheckContext,
 ): Promise<SignatureVerdict> {
   const claims: Claims = {};
-  const outcome = (reason: string | undefined): SignatureVerdict => ({
-    kind: "gpg",
-    place: signature.place,
-    signer: claims.signer,
-    identity: claims.identity,
-    digest: claims.digest,
-    time: claims.time,
-    verified: claims.verified ?? false,
-    accepted: reason === undefined,
-    reason,
-  });
+  const checking = { kind: "gpg", place: signature.place, claims } as const;
   try {
     await check(signature, requirement, { context, claims });
-    return outcome(undefined);
+    return signatureVerdict(checking, undefined);
   } catch (error) {
     // Whatever is wrong with it is the reason why it does not count.
     if (!(error instanceof ComposefsError)) throw error;
-    return outcome(error.message);
+    return signatureVerdict(checking, error.message);
   }
 }
 

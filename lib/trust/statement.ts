@@ -50,7 +50,7 @@ export function parseStatement(bytes: Uint8Array): Statement {
     return { predicateType, subjects };
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
-    throw new FormatError(WHAT, error.reason);
+    throw new FormatError(WHAT, error.message);
   }
 }
 

@@ -63,3 +63,23 @@ export interface Claims {
   /** Whether it holds cryptographically. */
   verified?: boolean;
 }
+
+/** A signature that is being checked, and what it claims as far as that is known. */
+export interface Checking {
+  /** Kind of the signature. */
+  readonly kind: SignatureVerdict["kind"];
+  /** Where it was found. */
+  readonly place: string;
+  /** What it claims. */
+  readonly claims: Claims;
+}
+
+/** What came of a signature; it is accepted when there is no reason why not. */
+export function signatureVerdict(
+  { kind, place, claims }: Checking,
+  reason: string | undefined,
+): SignatureVerdict {
+  const { signer, identity, digest, time, verified = false } = claims;
+  const accepted = reason === undefined;
+  return { kind, place, signer, identity, digest, time, verified, accepted, reason };
+}
