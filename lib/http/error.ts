@@ -7,6 +7,12 @@ export function shownUrl(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}${query}`;
 }
 
+/** Words of a server, of which terminals take some for commands. */
+function shown(message: string): string {
+  // deno-lint-ignore no-control-regex
+  return message.replace(/[\x00-\x1f\x7f-\x9f]/g, "?");
+}
+
 /** What is known of a failure. */
 export interface HttpErrorOptions extends ErrorOptions {
   /** Status of the answer. */
@@ -32,7 +38,7 @@ export class HttpError extends ComposefsError {
   constructor(url: URL, message: string, options: HttpErrorOptions = {}) {
     const { status, body = "" } = options;
     const code = status === 404 || status === 410 ? "CFS_NOT_FOUND" : "CFS_FAILED";
-    super(code, `${message} for url (${shownUrl(url)})`, options);
+    super(code, `${shown(message)} for url (${shownUrl(url)})`, options);
     this.url = shownUrl(url);
     this.status = status;
     this.#body = body;
@@ -57,8 +63,6 @@ export function statusError(
 ): HttpError {
   const { status } = answer;
   const side = status >= 500 ? "server error" : status >= 400 ? "client error" : "unexpected";
-  // Terminals take some bytes of a server's words for commands.
-  const words = answer.statusText.slice(0, 80).replace(/[^\x20-\x7e]/g, "?");
-  const text = `${status} ${words}`.trimEnd();
+  const text = `${status} ${answer.statusText.slice(0, 80)}`.trimEnd();
   return new HttpError(url, `HTTP status ${side} (${text})`, { status, body });
 }

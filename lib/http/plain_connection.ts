@@ -1,4 +1,5 @@
 /** One connection that speaks HTTP/1.1 without pipelining (RFC 9112). */
+import { toByteString } from "../base/mod.ts";
 import type { Incoming } from "./exchange.ts";
 
 const BUFFER = 64 * 1024;
@@ -15,8 +16,6 @@ const MAX_INTERIM = 10;
 
 const CR = 13;
 const LF = 10;
-
-const latin1 = new TextDecoder("latin1");
 
 /** What a connection needs to know of a request. */
 export interface ExchangeOptions {
@@ -84,7 +83,7 @@ export class PlainConnection {
     for (let at = this.#start;;) {
       const end = endOfHead(this.#buffer, at, this.#end);
       if (end >= 0) {
-        const text = latin1.decode(this.#buffer.subarray(this.#start, end));
+        const text = toByteString(this.#buffer.subarray(this.#start, end));
         this.#start = end;
         return text;
       }
@@ -100,7 +99,7 @@ export class PlainConnection {
       for (let at = this.#start + scanned; at < this.#end; at++) {
         if (this.#buffer[at] !== LF) continue;
         const end = at > this.#start && this.#buffer[at - 1] === CR ? at - 1 : at;
-        const text = latin1.decode(this.#buffer.subarray(this.#start, end));
+        const text = toByteString(this.#buffer.subarray(this.#start, end));
         this.#start = at + 1;
         return text;
       }

@@ -95,6 +95,8 @@ Deno.test("HttpClient reads bodies however their end is told", async (t) => {
     "close": `${OK}\r\nhello`,
     "HTTP/1.0": `HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello`,
     "early hints": `HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n${OK}Content-Length: 5\r\n\r\nhello`,
+    "bytes of all kinds in a header":
+      `${OK}X-Name: \xe2\x80\x93\x9f\xff\r\nContent-Length: 5\r\n\r\nhello`,
     "no reason": `HTTP/1.1 200\r\nContent-Length: 5\r\n\r\nhello`,
   };
   for (const [name, answer] of Object.entries(cases)) {
