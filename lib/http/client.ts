@@ -141,8 +141,8 @@ export class HttpClient implements Disposable {
     const gate = this.#gate(url);
     using stack = new DisposableStack();
     stack.defer(() => exchange[Symbol.dispose]?.());
+    let most = exchange.received;
     for (let tries = 0, turns = 0;;) {
-      const before = exchange.received;
       const request = await exchange.request();
       let failure: Failure | undefined;
       await gate.enter();
@@ -159,8 +159,9 @@ export class HttpClient implements Disposable {
         continue;
       }
       if (!passing || exchange.once) throw error;
-      // As long as pieces arrive the server is worth its while.
-      if (exchange.worthResuming && exchange.received > before) tries = turns = 0;
+      // As long as more arrives than ever before the server is worth its while.
+      if (exchange.worthResuming && exchange.received > most) tries = turns = 0;
+      most = Math.max(most, exchange.received);
       if (tries >= retries) throw error;
       const pause = pauseBefore(tries++, { backoff, retryAfter });
       this.#options.onRetry?.({ reason: error, pause });

@@ -352,3 +352,16 @@ Deno.test("HttpClient goes through a proxy, which alone gets its password", () =
     assert.equal(request!.headers.get("proxy-authorization"), "Basic " + btoa("user:p@ss"));
     assert.equal(request!.headers.get("authorization"), null);
   }));
+
+Deno.test("a server that takes back what it gave is given up", async () => {
+  const body = new Uint8Array(3 * 2 ** 20);
+  await using server = new FaultServer((request) => {
+    if (request.headers.has("range")) {
+      return { status: 206, headers: { "content-range": `bytes 0-9/${body.length}` }, length: 10 };
+    }
+    return { headers: { etag: '"x"' }, body, cut: 2 * 2 ** 20 };
+  });
+  using client = new HttpClient({ retries: 3, backoff: 1 });
+  await assert.rejects(client.get(new URL(server.url), { maxSize: body.length }), HttpError);
+  assert.ok(server.requests.length < 12, `${server.requests.length} requests`);
+});
