@@ -2,7 +2,7 @@
 import {
   ComposefsError,
   DigestMismatchError,
-  type ErrorReason,
+  type ErrorDetail,
   NotFoundError,
 } from "../lib/base/mod.ts";
 import type { ErrnoError } from "../ffi/mod.ts";
@@ -26,8 +26,8 @@ const MOUNT_CALLS = new Set([
   "unshare",
 ]);
 
-function hasReason(reason: ErrorReason): (chain: Chain) => boolean {
-  return (chain) => chain.some((at) => at instanceof ComposefsError && at.reason === reason);
+function hasDetail(detail: ErrorDetail): (chain: Chain) => boolean {
+  return (chain) => chain.some((at) => at instanceof ComposefsError && at.detail === detail);
 }
 
 /** That something of one of these kinds is not there. */
@@ -50,7 +50,7 @@ function isErrnoError(error: Error): error is ErrnoError {
 
 /** Whether something that came with a pull is not what was announced. */
 function sourceLies(chain: Chain): boolean {
-  return hasReason("pull-failed")(chain) &&
+  return hasDetail("pull-failed")(chain) &&
     chain.some((at) => at instanceof DigestMismatchError && at.what !== "object");
 }
 
@@ -78,43 +78,48 @@ const HINTS: readonly Hint[] = [
     (program) => `"${program} init PATH" makes a repository, --repo names another one`,
   ],
   [
-    hasReason("repository-unopened"),
+    hasDetail("repository-unopened"),
     (program) => `--repo, --user or --system choose the repository, "${program} init" makes one`,
   ],
   [
-    hasReason("repository-without-verity"),
+    hasDetail("repository-without-verity"),
     (program) => `"${program} init" on a file system with fs-verity makes one that is`,
   ],
   [
-    hasReason("file-system-without-verity"),
+    hasDetail("file-system-without-verity"),
     (program) =>
       `"${program} init --insecure" makes a repository without fs-verity, for tests and tmpfs`,
   ],
   [hasErrno("EPERM", MOUNT_CALLS), () => "mounting needs root (CAP_SYS_ADMIN)"],
   [
-    hasReason("no-tls"),
+    hasDetail("no-tls"),
     () => "--tls-verify=false, or insecure = true in registries.conf, allows plain HTTP",
   ],
   [
-    hasReason("unknown-authority"),
+    hasDetail("unknown-authority"),
     () => "--cert-dir DIR, or /etc/containers/certs.d/HOST, holds authorities as *.crt",
   ],
   [
-    hasReason("access-denied"),
+    hasDetail("access-denied"),
     () => "--creds USER:PASSWORD, --authfile FILE or podman login gives access to a registry",
   ],
   [
-    either(hasErrno("EROFS"), hasReason("read-only")),
+    either(hasErrno("EROFS"), hasDetail("read-only")),
     () => "writing needs a writable repository",
   ],
   [
-    either(hasErrno("ENOSPC"), hasReason("no-space")),
+    either(hasErrno("ENOSPC"), hasDetail("no-space")),
     (program) => `"${program} gc" frees what nothing refers to`,
   ],
-  [hasReason("padding-lost"), () => "--repair-padding puts the zeros back"],
+  [
+    hasDetail("policy-refused"),
+    (program) =>
+      `"${program} trust show" tells the policy, "${program} trust check" what it makes of the image`,
+  ],
+  [hasDetail("padding-lost"), () => "--repair-padding puts the zeros back"],
   [sourceLies, () => "the source is damaged or lies; nothing of it has got a name"],
   [
-    (chain) => chain.some((at) => at instanceof DigestMismatchError),
+    (chain) => chain.some((at) => at instanceof DigestMismatchError && at.what !== "input"),
     (program) =>
       `"${program} fsck" names each damaged object, "${program} oci repair" fetches it again`,
   ],

@@ -106,5 +106,7 @@ export function measureVerity(
 
 /** The error for a file system without fs-verity where it is required. */
 export function verityUnsupported(): UnsupportedError {
-  return new UnsupportedError("Filesystem does not support fs-verity");
+  return new UnsupportedError("Filesystem does not support fs-verity", {
+    detail: "file-system-without-verity",
+  });
 }

@@ -18,7 +18,7 @@ export function command(context: Context): CommandUnknownOpts {
       const { image } = openCommit(repository, findCommit(repository, name));
       if (image === undefined) {
         const message = `no composefs image linked to '${name}' — try re-pulling`;
-        throw new NotFoundError("image", name, { message });
+        throw new NotFoundError("commit image", name, { message });
       }
       try {
         await mountImage(repository, { id: image, name: image, mountpoint, flags });

@@ -17,21 +17,59 @@ export type ErrorCode =
   | "CFS_INVALID_NAME"
   | "CFS_FAILED";
 
+/**
+ * What exactly is the matter, where somebody wants to tell apart what has the same code; like codes,
+ * they never change their meaning.
+ */
+export type ErrorDetail =
+  /** The directory of a repository cannot be opened. */
+  | "repository-unopened"
+  /** The repository does without fs-verity, and that was ruled out. */
+  | "repository-without-verity"
+  /** The file system has no fs-verity. */
+  | "file-system-without-verity"
+  /** What is to be written is on a read-only file system. */
+  | "read-only"
+  /** The disk is full, or would be. */
+  | "no-space"
+  /** An image could not be pulled; the causes say why. */
+  | "pull-failed"
+  /** The policy does not let an image in. */
+  | "policy-refused"
+  /** A layer lacks zeros at its end, which can be put back. */
+  | "padding-lost"
+  /** A server does not speak TLS. */
+  | "no-tls"
+  /** Nobody that is trusted has signed a server's certificate. */
+  | "unknown-authority"
+  /** A server wants to know who asks, or does not want him to. */
+  | "access-denied";
+
+/** What an error can be given. */
+export interface ComposefsErrorOptions extends ErrorOptions {
+  /** What exactly is the matter. */
+  readonly detail?: ErrorDetail | undefined;
+}
+
 /** Base of every error this library throws on purpose. */
 export class ComposefsError extends Error {
   /** Stable machine-readable kind. */
   readonly code: ErrorCode;
+  /** What exactly is the matter, when there is something to tell apart. */
+  readonly detail: ErrorDetail | undefined;
 
   /** Creates an error with a stable code, a message and, when wrapping, its cause. */
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: ComposefsErrorOptions) {
     super(message, options);
     this.code = code;
+    this.detail = options?.detail;
     this.name = new.target.name;
   }
 
   /** The facts of the error as plain data, for `--json` outputs. */
   toJSON(): Record<string, unknown> {
-    return { code: this.code, name: this.name, message: this.message };
+    const { code, name, message, detail } = this;
+    return { code, name, message, ...(detail === undefined ? {} : { detail }) };
   }
 }
 
@@ -43,7 +81,11 @@ export class FormatError extends ComposefsError {
   readonly offset: number | undefined;
 
   /** Creates a format error; `offset` is in bytes from the start of the input. */
-  constructor(format: string, message: string, options?: ErrorOptions & { offset?: number }) {
+  constructor(
+    format: string,
+    message: string,
+    options?: ComposefsErrorOptions & { offset?: number },
+  ) {
     super("CFS_FORMAT", message, options);
     this.format = format;
     this.offset = options?.offset;
@@ -69,7 +111,7 @@ export class DigestMismatchError extends ComposefsError {
     what: string,
     expected: string,
     actual: string,
-    options?: ErrorOptions & { message?: string },
+    options?: ComposefsErrorOptions & { message?: string },
   ) {
     super(
       "CFS_DIGEST_MISMATCH",
@@ -95,7 +137,7 @@ export class NotFoundError extends ComposefsError {
   readonly id: string;
 
   /** Creates a not-found error; the default message is `<kind> not found: <id>`. */
-  constructor(kind: string, id: string, options?: ErrorOptions & { message?: string }) {
+  constructor(kind: string, id: string, options?: ComposefsErrorOptions & { message?: string }) {
     super("CFS_NOT_FOUND", options?.message ?? `${kind} not found: ${id}`, options);
     this.kind = kind;
     this.id = id;
@@ -110,7 +152,7 @@ export class NotFoundError extends ComposefsError {
 /** Input that is valid but that this program, kernel or file system cannot handle. */
 export class UnsupportedError extends ComposefsError {
   /** Creates an error for something that cannot be done here. */
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: ComposefsErrorOptions) {
     super("CFS_UNSUPPORTED", message, options);
   }
 }
@@ -118,7 +160,7 @@ export class UnsupportedError extends ComposefsError {
 /** Something possible that a policy forbids (fs-verity required, read-only repository, ...). */
 export class PolicyError extends ComposefsError {
   /** Creates a policy error. */
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: ComposefsErrorOptions) {
     super("CFS_POLICY", message, options);
   }
 }
@@ -126,7 +168,7 @@ export class PolicyError extends ComposefsError {
 /** Existing state that contradicts the request, for example another algorithm in `meta.json`. */
 export class ConflictError extends ComposefsError {
   /** Creates a conflict error. */
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: ComposefsErrorOptions) {
     super("CFS_CONFLICT", message, options);
   }
 }
@@ -134,7 +176,7 @@ export class ConflictError extends ComposefsError {
 /** A name (reference, tag, file name, algorithm) that is not allowed. */
 export class InvalidNameError extends ComposefsError {
   /** Creates an invalid-name error. */
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: ComposefsErrorOptions) {
     super("CFS_INVALID_NAME", message, options);
   }
 }
@@ -143,7 +185,11 @@ export class InvalidNameError extends ComposefsError {
  * Adds a line of context: the result's message is `message`, its cause the original error.
  * Used where the reader needs to know which file, layer or reference was being worked on.
  */
-export function withContext(message: string, cause: unknown): ComposefsError {
+export function withContext(
+  message: string,
+  cause: unknown,
+  options: { detail?: ErrorDetail } = {},
+): ComposefsError {
   const code = cause instanceof ComposefsError ? cause.code : "CFS_FAILED";
-  return new ComposefsError(code, message, { cause });
+  return new ComposefsError(code, message, { cause, ...options });
 }

@@ -118,7 +118,7 @@ function assertObtainable(
   if (ids.size === 0) return;
   const all = [...ids].join(", ");
   const message = `Reused layer${ids.size === 1 ? "" : "s"} ${all} not found`;
-  throw new NotFoundError("layer", all, { message });
+  throw new NotFoundError("delta layer", all, { message });
 }
 
 /**

@@ -72,7 +72,7 @@ export class DeltaBase {
   #findLayers(): { id: Digest; object: ObjectId }[] {
     const repository = this.#repository;
     if (!this.present) {
-      throw new NotFoundError("config", this.config.toString(), {
+      throw new NotFoundError("delta base", this.config.toString(), {
         message: `The delta is based on an image with config ${this.config}, but it is not ` +
           `present in the repository. The delta cannot be applied.`,
       });

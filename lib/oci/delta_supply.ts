@@ -138,7 +138,7 @@ class DeltaSupply {
     const blob = this.#blobs.get(layer.id.toString());
     if (blob === undefined) {
       if (others !== undefined) return await others(layer, context);
-      throw new NotFoundError("layer", layer.id.toString(), {
+      throw new NotFoundError("delta layer", layer.id.toString(), {
         message: `Reused layer ${layer.id} not found`,
       });
     }

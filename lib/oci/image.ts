@@ -193,7 +193,7 @@ export function mountableImage(
   if (image.config === undefined) {
     throw new UnsupportedError(`${image.manifestDigest} is an artifact, not a container image`);
   }
-  throw new NotFoundError("image", image.manifestDigest.toString(), {
+  throw new NotFoundError(boot ? "boot image" : "EROFS image", image.manifestDigest.toString(), {
     message: boot
       ? "No boot EROFS image linked — try pulling with --bootable"
       : "No composefs EROFS image linked — try re-pulling the image",

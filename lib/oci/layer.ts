@@ -140,7 +140,7 @@ export async function importLayerStream(
   objects.finish();
   const actual = `${diffId.algorithm}:${toHex(hash.digest())}`;
   if (actual !== diffId.toString()) {
-    throw new DigestMismatchError("layer", diffId.toString(), actual, {
+    throw new DigestMismatchError("input", diffId.toString(), actual, {
       message: `layer content does not match declared diff_id: expected ${diffId}, got ${actual}`,
     });
   }

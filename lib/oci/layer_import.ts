@@ -128,6 +128,7 @@ export class Check {
     const expected = this.#expected!.toString();
     const actual = `${this.#expected!.algorithm}:${toHex(this.#hash!.digest())}`;
     return new DigestMismatchError(this.#what, expected, actual, {
+      detail: "padding-lost",
       message:
         `${this.#what} digest mismatch: expected ${expected}, got ${actual} (the blob lacks ${padding} bytes of trailing zero padding: written by a faulty zstd:chunked encoder)`,
     });

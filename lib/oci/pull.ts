@@ -154,7 +154,8 @@ export async function pullImage(
     return await pullFrom(repository, source, { ...options, tag });
   } catch (cause) {
     signal?.throwIfAborted();
-    throw withContext(`Unable to pull container image ${reference}`, cause);
+    const message = `Unable to pull container image ${reference}`;
+    throw withContext(message, cause, { detail: "pull-failed" });
   }
 }
 

@@ -26,5 +26,6 @@ export function assertRoom(
   throw new ComposefsError(
     "CFS_FAILED",
     `No room to fetch ${needed} bytes: ${available} bytes are free in ${repository.path}`,
+    { detail: "no-space" },
   );
 }

@@ -32,6 +32,8 @@ export class SpaceWatch {
     this.#available = fstatfs(this.#dir).available;
     // Who only finds that everything is there already takes none.
     if (this.#available >= RESERVE || this.#available >= before) return;
-    throw new UnsupportedError("No space left on device: the repository is nearly full");
+    throw new UnsupportedError("No space left on device: the repository is nearly full", {
+      detail: "no-space",
+    });
   }
 }

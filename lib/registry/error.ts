@@ -1,5 +1,5 @@
 /** What registries say went wrong (spec: oci 6; distribution-spec, error codes). */
-import { ComposefsError } from "../base/mod.ts";
+import { ComposefsError, type ErrorDetail } from "../base/mod.ts";
 import type { HttpError } from "../http/mod.ts";
 import { isRecord, parseJson } from "./json.ts";
 
@@ -55,6 +55,7 @@ export class RegistryError extends ComposefsError {
   constructor(
     message: string,
     options: ErrorOptions & {
+      detail?: ErrorDetail | undefined;
       url: string;
       status?: number | undefined;
       faults?: readonly RegistryFault[];
@@ -122,7 +123,8 @@ export function registryError(
   const { status, url } = cause;
   if (status === undefined || status < 400) {
     // The message has all there is to say, so there is no cause to say it again.
-    return new RegistryError(`${what}: ${reachReason(cause)}`, { url, status });
+    const { message, detail } = unreached(cause);
+    return new RegistryError(`${what}: ${message}`, { url, status, detail });
   }
   const faults = parseFaults(cause.body);
   const said = faults.map(({ code, message }) => {
@@ -133,14 +135,26 @@ export function registryError(
   const reason = said.length > 0 ? said.join("; ") : STATUS_MEANINGS[status] ??
     (status >= 500 ? "the registry failed" : "the registry refused");
   const message = `${reason}: ${what} (status ${status} from ${hostOf(url)}, ${access})`;
-  return new RegistryError(message, { url, status, faults, cause });
+  const denied = status === 401 || status === 403 || faults.some(({ code }) => DENIALS.has(code));
+  const detail = denied ? "access-denied" : undefined;
+  return new RegistryError(message, { url, status, faults, cause, detail });
 }
 
-/** What the runtime's words for a failed connection mean. */
-function reachReason({ message, url }: HttpError): string {
-  if (/InvalidContentType|corrupt message/.test(message)) return `it does not speak TLS (${url})`;
-  if (/UnknownIssuer/.test(message)) return `its certificate is from an unknown authority (${url})`;
-  return message;
+/** Codes that say that who asks is not known, or not allowed to. */
+const DENIALS: ReadonlySet<string> = new Set(["DENIED", "UNAUTHORIZED"]);
+
+/** What the runtime's words for a failed connection mean; it has nothing else to tell. */
+function unreached(
+  { message, url }: HttpError,
+): { message: string; detail?: ErrorDetail | undefined } {
+  if (/InvalidContentType|corrupt message/.test(message)) {
+    return { message: `it does not speak TLS (${url})`, detail: "no-tls" };
+  }
+  if (/UnknownIssuer/.test(message)) {
+    const text = `its certificate is from an unknown authority (${url})`;
+    return { message: text, detail: "unknown-authority" };
+  }
+  return { message };
 }
 
 function hostOf(url: string): string {

@@ -35,7 +35,8 @@ export interface RepositoryState {
  */
 export function assertWritable(state: RepositoryState): void {
   if (fstatfs(state.root).readOnly) {
-    throw new PolicyError("Repository is not writable: read-only file system");
+    const message = "Repository is not writable: read-only file system";
+    throw new PolicyError(message, { detail: "read-only" });
   }
   try {
     checkWritable(state.root);

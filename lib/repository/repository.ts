@@ -81,7 +81,7 @@ export class Repository implements Disposable {
     try {
       root = openDir(AT_FDCWD, path);
     } catch (cause) {
-      throw withContext(`opening repository ${path}`, cause);
+      throw withContext(`opening repository ${path}`, cause, { detail: "repository-unopened" });
     }
     try {
       lock(root, path, options.noWait ?? false);
@@ -363,6 +363,8 @@ function checkOptions(file: MetadataFile, options: OpenRepositoryOptions): void 
     );
   }
   if (options.requireVerity && !file.secure) {
-    throw new PolicyError("repository was not initialized with fs-verity");
+    throw new PolicyError("repository was not initialized with fs-verity", {
+      detail: "repository-without-verity",
+    });
   }
 }

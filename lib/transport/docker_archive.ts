@@ -158,7 +158,7 @@ function chooseImage(
     : images.find(({ tags }) => tags.some(named));
   if (chosen === undefined) {
     const message = images.length === 0 ? "No images in the archive" : `No image ${image}`;
-    throw new NotFoundError("image", path, { message });
+    throw new NotFoundError("manifest", path, { message });
   }
   if (image === undefined && images.length > 1) {
     throw new InvalidNameError(

@@ -1,11 +1,14 @@
 import assert from "node:assert/strict";
 import {
   ComposefsError,
+  decodeError,
   DigestMismatchError,
+  encodeError,
   NotFoundError,
   withContext,
 } from "../../lib/base/mod.ts";
 import { causeChain, FailedError, reportError, UsageError } from "../../cli/errors.ts";
+import { hintFor } from "../../cli/hints.ts";
 import { type ByteSink, ClosedPipeError, Output } from "../../cli/output.ts";
 import { progressDisplay } from "../../cli/progress.ts";
 import { formatSize } from "../../cli/size.ts";
@@ -69,6 +72,58 @@ function kept(): { sink: ByteSink; text: () => string } {
   };
 }
 
+const advised: { name: string; error: unknown; hint: RegExp | undefined }[] = [
+  { name: "image", error: new NotFoundError("image", "x"), hint: /^"cfs images"/ },
+  { name: "tag", error: new NotFoundError("tag", "x"), hint: /^"cfs oci images"/ },
+  {
+    name: "delta's base",
+    error: new NotFoundError("delta base", "x"),
+    hint: /^"cfs oci pull" of the old/,
+  },
+  {
+    name: "delta's layer",
+    error: new NotFoundError("delta layer", "x"),
+    hint: /^"cfs oci pull" of the old/,
+  },
+  { name: "linked image", error: new NotFoundError("EROFS image", "x"), hint: /makes it$/ },
+  { name: "meta.json", error: new NotFoundError("meta.json", "x"), hint: /^"cfs init PATH"/ },
+  { name: "something else", error: new NotFoundError("blob", "x"), hint: undefined },
+  { name: "mount", error: new ErrnoError("fsopen", errnoNumber("EPERM")), hint: /needs root/ },
+  { name: "no mount", error: new ErrnoError("chown", errnoNumber("EPERM")), hint: undefined },
+  { name: "disk", error: new ErrnoError("write", errnoNumber("ENOSPC")), hint: /^"cfs gc"/ },
+  { name: "read-only disk", error: new ErrnoError("open", errnoNumber("EROFS")), hint: /writable/ },
+  { name: "words", error: new FailedError("No space left on device"), hint: undefined },
+  ...([
+    ["repository-unopened", /^--repo, --user or --system/],
+    ["repository-without-verity", /^"cfs init" on a file system with/],
+    ["file-system-without-verity", /^"cfs init --insecure"/],
+    ["read-only", /writable repository$/],
+    ["no-space", /^"cfs gc"/],
+    ["padding-lost", /^--repair-padding/],
+    ["no-tls", /^--tls-verify=false/],
+    ["unknown-authority", /^--cert-dir/],
+    ["access-denied", /^--creds/],
+    ["pull-failed", undefined],
+  ] as const).map(([detail, hint]) => ({
+    name: detail,
+    error: new ComposefsError("CFS_FAILED", "x", { detail }),
+    hint,
+  })),
+];
+
+Deno.test("hintFor() goes by kinds of failures, also in causes and from other threads", async (t) => {
+  for (const { name, error, hint } of advised) {
+    await t.step(name, () => {
+      const ways = [error, withContext("outside", error), decodeError(encodeError(error))];
+      for (const way of ways) {
+        const found = hintFor(way, "cfs");
+        if (hint === undefined) assert.equal(found, undefined);
+        else assert.match(found ?? "", hint);
+      }
+    });
+  }
+});
+
 const reports: { name: string; error: unknown; code: number; text: RegExp }[] = [
   {
     name: "a failure without causes",
@@ -93,6 +148,7 @@ const reports: { name: string; error: unknown; code: number; text: RegExp }[] = 
     error: withContext(
       "Unable to pull container image x",
       withContext("Importing layer y", new DigestMismatchError("layer", "a", "b")),
+      { detail: "pull-failed" },
     ),
     code: 1,
     text: /\n\nhint: the source is damaged or lies/,
