@@ -28,7 +28,7 @@ export function rejection(
   if (now < EARLIEST) {
     lines.push(`  the clock says ${now.toISOString()}, which is before this program was made`);
   }
-  return new PolicyError(lines.join("\n"));
+  return new PolicyError(lines.join("\n"), { detail: "policy-refused" });
 }
 
 /** A signature and what came of it, in a line. */
