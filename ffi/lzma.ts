@@ -1,4 +1,4 @@
-/** xz through liblzma, in one call each way. Loaded at the first call; some systems lack it. */
+/** xz through liblzma: whole buffers, and streams of any size. Loaded at the first call; some lack it. */
 import { FormatError } from "../lib/base/mod.ts";
 import type { NumberCalls } from "./libc.ts";
 import { addressable, addressOf } from "./memory.ts";
@@ -24,12 +24,30 @@ const SYMBOLS = {
     ],
     result: "u32",
   },
+  // lzma_ret lzma_stream_decoder(lzma_stream *strm, uint64_t memlimit, uint32_t flags)
+  lzma_stream_decoder: { parameters: ["usize", "u64", "u32"], result: "u32" },
+  // lzma_ret lzma_code(lzma_stream *strm, lzma_action action)
+  lzma_code: { parameters: ["usize", "u32"], result: "u32" },
+  // void lzma_end(lzma_stream *strm)
+  lzma_end: { parameters: ["usize"], result: "void" },
   // size_t lzma_stream_buffer_bound(size_t uncompressed_size)
   lzma_stream_buffer_bound: { parameters: ["usize"], result: "usize" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** Results (lzma/base.h). */
-const LZMA = { OK: 0, MEM: 5, MEMLIMIT: 6 } as const;
+const LZMA = { OK: 0, STREAM_END: 1, MEM: 5, MEMLIMIT: 6, BUF: 10 } as const;
+/** What lzma_code() is asked to do (lzma/base.h). */
+const ACTION = { RUN: 0, FINISH: 3 } as const;
+/** lzma_stream (lzma/base.h), as far as it is used; all of it begins as zeros. */
+const STREAM = {
+  nextIn: [0, "u64"],
+  availIn: [8, "u64"],
+  nextOut: [24, "u64"],
+  availOut: [32, "u64"],
+} as const;
+const STREAM_SIZE = 136;
+/** Size of the pieces that come out of a stream. */
+const PIECE = 1 << 18;
 /** Checks of the content (lzma/check.h). */
 const CHECK_CRC64 = 4;
 /** What the calls read and write through pointers. */
@@ -53,6 +71,15 @@ export class Lzma {
   }
 
   /**
+   * The size that a container announces, which may be a lie.
+   *
+   * @throws {FormatError} when it is cut off
+   */
+  announcedSize(data: Uint8Array): number {
+    return announcedSize(data);
+  }
+
+  /**
    * Decompresses a container of one stream, which must end where `data` ends.
    *
    * @param limit largest result in bytes
@@ -73,13 +100,71 @@ export class Lzma {
       ...[addressOf(out), words + WORDS.outPos[0], size] as const,
     );
     if (result === LZMA.MEM || result === LZMA.MEMLIMIT) {
-      throw new FormatError(FORMAT, "Decompressing xz failed: too much memory needed");
+      throw tooMuchMemory();
     }
     if (
       result !== LZMA.OK ||
       this.#view.getBigUint64(WORDS.inPos[0], true) !== BigInt(source.length)
     ) throw damaged();
     return out.subarray(0, Number(this.#view.getBigUint64(WORDS.outPos[0], true)));
+  }
+
+  /**
+   * Decompresses a container of one stream that comes in pieces, which must end where they end; the
+   * pieces that come out are valid until the next one is asked for.
+   *
+   * @param limit largest result in bytes
+   * @throws {FormatError} when it is malformed, cut off, larger, or needs too much memory
+   */
+  *decompressPieces(
+    pieces: Iterable<Uint8Array>,
+    limit: number,
+  ): Generator<Uint8Array, void, undefined> {
+    // The library keeps the address of this structure and checks that it stays the same.
+    const stream = addressable(STREAM_SIZE);
+    const view = new DataView(stream.buffer, stream.byteOffset, stream.byteLength);
+    const out = addressable(PIECE);
+    let made = 0;
+    let ended = false;
+    const step = (action: number): Uint8Array => {
+      view.setBigUint64(STREAM.nextOut[0], BigInt(addressOf(out)), true);
+      view.setBigUint64(STREAM.availOut[0], BigInt(PIECE), true);
+      const result = this.#symbols.lzma_code(addressOf(stream), action);
+      if (result === LZMA.MEM || result === LZMA.MEMLIMIT) throw tooMuchMemory();
+      if (result === LZMA.STREAM_END) ended = true;
+      else if (result !== LZMA.OK && result !== LZMA.BUF) throw damaged();
+      const size = PIECE - Number(view.getBigUint64(STREAM.availOut[0], true));
+      made += size;
+      if (made > limit) throw new FormatError(FORMAT, `more than ${limit} bytes`);
+      return out.subarray(0, size);
+    };
+    const left = () => Number(view.getBigUint64(STREAM.availIn[0], true));
+    if (this.#symbols.lzma_stream_decoder(addressOf(stream), Number(MEMORY_LIMIT), 0) !== LZMA.OK) {
+      throw tooMuchMemory();
+    }
+    try {
+      for (const piece of pieces) {
+        if (piece.length === 0) continue;
+        const source = inPlace(piece);
+        view.setBigUint64(STREAM.nextIn[0], BigInt(addressOf(source)), true);
+        view.setBigUint64(STREAM.availIn[0], BigInt(source.length), true);
+        for (let full = false; left() > 0 || (full && !ended);) {
+          if (ended) throw damaged(); // something follows
+          const before = left();
+          const bytes = step(ACTION.RUN);
+          full = bytes.length === PIECE;
+          if (bytes.length > 0) yield bytes;
+          else if (before > 0 && left() === before) throw damaged();
+        }
+      }
+      while (!ended) {
+        const bytes = step(ACTION.FINISH);
+        if (bytes.length === 0 && !ended) throw damaged();
+        if (bytes.length > 0) yield bytes;
+      }
+    } finally {
+      this.#symbols.lzma_end(addressOf(stream));
+    }
   }
 
   /**
@@ -100,6 +185,10 @@ export class Lzma {
     if (result !== LZMA.OK) throw new Error(`lzma_easy_buffer_encode failed: ${result}`);
     return out.subarray(0, Number(this.#view.getBigUint64(WORDS.outPos[0], true)));
   }
+}
+
+function tooMuchMemory(): FormatError {
+  return new FormatError(FORMAT, "Decompressing xz failed: too much memory needed");
 }
 
 function damaged(): FormatError {

@@ -1,15 +1,15 @@
 /** Applying static deltas (spec: ostree 7.4). */
 import { withContext } from "../base/mod.ts";
 import { type DeltaBase, type DeltaCounts, type DeltaSink, runDeltaPart } from "./delta_machine.ts";
-import { openDeltaPart, type Unxz } from "./delta_part.ts";
+import { openDeltaPart, type PartFileContent } from "./delta_part.ts";
 import { Patcher } from "./delta_patch.ts";
 import type { DeltaPartEntry, DeltaSuperblock } from "./delta_superblock.ts";
-import { unxz } from "./delta_xz.ts";
+import type { OpenScratch } from "./delta_xz.ts";
 
 /** Reads the files of parts. */
 export interface DeltaParts {
-  /** The file of a part that is not inside the superblock; at most as long as announced. */
-  read(entry: DeltaPartEntry): Promise<Uint8Array>;
+  /** The file of a part that is not inside the superblock: in memory, or opened for the caller. */
+  read(entry: DeltaPartEntry): Promise<PartFileContent>;
 }
 
 /** What applying a delta needs. */
@@ -20,8 +20,8 @@ export interface ApplyDeltaOptions {
   readonly base: DeltaBase;
   /** Where objects go. */
   readonly sink: DeltaSink;
-  /** Decompresses parts. @default liblzma, or a package where that is missing */
-  readonly unxz?: Unxz;
+  /** Opens an unnamed file, for parts that are too large to be in memory. */
+  readonly scratch: OpenScratch;
   /** Gives up when aborted. */
   readonly signal?: AbortSignal;
 }
@@ -38,9 +38,8 @@ export async function applyDelta(
   delta: DeltaSuperblock,
   options: ApplyDeltaOptions,
 ): Promise<DeltaCounts> {
-  const decompress = options.unxz ?? unxz;
   const patcher = new Patcher();
-  const read = (index: number): Promise<Uint8Array | undefined> => {
+  const read = (index: number): Promise<PartFileContent | undefined> => {
     const entry = delta.parts[index];
     if (entry === undefined || entry.inline !== undefined) return Promise.resolve(undefined);
     const file = options.parts.read(entry);
@@ -56,14 +55,19 @@ export async function applyDelta(
     const file = await next;
     next = read(entry.index + 1);
     try {
-      const part = await openDeltaPart(entry, file, decompress);
-      const counts = runDeltaPart(entry, part, { ...options, patcher });
+      using open = await openDeltaPart(entry, file, options.scratch);
+      const counts = runDeltaPart(entry, open.part, { ...options, patcher });
       metadata += counts.metadata;
       files += counts.files;
     } catch (cause) {
-      await next.catch(() => {}); // nothing may be under way when the failure is told
+      // Nothing may be under way, or open, when the failure is told.
+      closeFile(await next.catch(() => undefined));
       throw withContext(`Applying part ${entry.index} of the delta to ${delta.to}`, cause);
     }
   }
   return { metadata, files };
+}
+
+function closeFile(file: PartFileContent | undefined): void {
+  if (file !== undefined && !(file instanceof Uint8Array)) file.close();
 }

@@ -14,10 +14,13 @@ import {
   writeAll,
 } from "../../ffi/mod.ts";
 import type { DeltaParts } from "./delta_apply.ts";
+import type { PartFileContent } from "./delta_part.ts";
 import type { DeltaPartEntry } from "./delta_superblock.ts";
 
 /** Largest file of a delta that is read, in bytes: inline parts make superblocks large. */
 const MAX_FILE = 1024 * 1024 * 1024;
+/** Parts that are larger are read by and by. */
+const IN_MEMORY = 8 * 1024 * 1024;
 const S_IFDIR = 0o040000;
 const S_IFMT = 0o170000;
 
@@ -51,10 +54,15 @@ function isDirectory(path: string): boolean {
 }
 
 // deno-lint-ignore require-await -- what it throws arrives as a rejection
-async function readPart(directory: string, entry: DeltaPartEntry): Promise<Uint8Array> {
+async function readPart(directory: string, entry: DeltaPartEntry): Promise<PartFileContent> {
   const path = join(directory, String(entry.index));
   try {
-    return readWhole(path, Math.min(entry.size, MAX_FILE));
+    if (entry.size <= IN_MEMORY) return readWhole(path, entry.size);
+    using cleanup = new DisposableStack();
+    const fd = cleanup.use(openPath(path, { flags: O.RDONLY | O.NONBLOCK }));
+    checkSize(path, fstat(fd).size, entry.size);
+    cleanup.move();
+    return fd;
   } catch (cause) {
     if (!isErrno(cause, "ENOENT")) throw cause;
     throw withContext(`opening delta part ${path}`, cause);
@@ -65,11 +73,14 @@ function readWhole(path: string, limit: number): Uint8Array {
   // O_NONBLOCK: a fifo in the place of a file must not make us wait for ever.
   using fd = openPath(path, { flags: O.RDONLY | O.NONBLOCK });
   const { size } = fstat(fd);
-  if (size > limit) {
-    throw new FormatError("ostree delta", `${path} has ${size} bytes, at most ${limit} expected`);
-  }
+  checkSize(path, size, limit);
   const bytes = addressable(size);
   return bytes.subarray(0, preadFull(fd, bytes, 0));
+}
+
+function checkSize(path: string, size: number, limit: number): void {
+  if (size <= limit) return;
+  throw new FormatError("ostree delta", `${path} has ${size} bytes, at most ${limit} expected`);
 }
 
 /** A directory that a delta is written to; until the superblock is there it is none. */

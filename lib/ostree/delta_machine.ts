@@ -5,16 +5,19 @@ import type { DeltaPart } from "./delta_part.ts";
 import type { DeltaSource, Patcher } from "./delta_patch.ts";
 import { type DeltaPartEntry, OBJECT_ENTRY_SIZE, objectKind } from "./delta_superblock.ts";
 import { S_IFLNK, S_IFMT } from "./dirmeta.ts";
-import { checkFileHeader, type FileHeader } from "./file_header.ts";
+import { checkFileHeader, type FileHeader, MAX_TARGET } from "./file_header.ts";
 import {
   corruptedObject,
   MAX_METADATA_SIZE,
   type MetadataKind,
   type ObjectKind,
 } from "./object_kind.ts";
+import { piecesOf } from "./part_bytes.ts";
 
 const FORMAT = "ostree delta";
 const PIECE = 256 * 1024;
+/** Files of at most this many bytes are handed on in one piece. */
+const WHOLE = 1024 * 1024;
 
 /** The operations of parts by their byte. */
 export const DELTA_OP = {
@@ -171,8 +174,9 @@ class Machine implements Disposable {
     const { kind, checksum } = this.#object();
     if (kind !== "file") {
       const size = this.#varint();
-      const bytes = this.#part.slice(this.#varint(), size);
+      const offset = this.#varint();
       if (size > MAX_METADATA_SIZE) throw fault(`${kind} object of ${size} bytes is too large`);
+      const bytes = this.#part.slice(offset, size);
       this.#make(size);
       const actual = checksumOf(bytes);
       if (actual !== checksum) throw corruptedObject(kind, checksum, actual);
@@ -183,14 +187,20 @@ class Machine implements Disposable {
     const mode = this.#part.mode(this.#varint());
     const xattrs = this.#part.xattrs(this.#varint());
     const size = this.#varint();
-    const bytes = this.#part.slice(this.#varint(), size);
+    const content = this.#part.section(this.#varint(), size);
     const link = (mode.mode & S_IFMT) === S_IFLNK;
-    const header: FileHeader = link
-      ? { ...mode, xattrs, size: 0, target: toByteString(bytes) }
-      : { ...mode, xattrs, size, target: "" };
+    if (link && size > MAX_TARGET) throw fault(`symbolic link of ${size} bytes`);
+    const target = link ? toByteString(content.get(0, size)) : "";
+    const header: FileHeader = { ...mode, xattrs, size: link ? 0 : size, target };
     checkFileHeader(header);
     if (!link) this.#make(size);
-    this.#options.sink.file(checksum, header, link ? bytes.subarray(0, 0) : bytes);
+    if (link || size <= WHOLE) {
+      this.#options.sink.file(checksum, header, content.get(0, header.size));
+    } else {
+      using sink = this.#options.sink.open(checksum, header);
+      for (const piece of piecesOf(content)) sink.write(piece);
+      sink.finish();
+    }
     this.#counts.files++;
   }
 
@@ -212,7 +222,7 @@ class Machine implements Disposable {
     const file = this.#grow(size);
     const source = this.#source;
     if (source === undefined) {
-      file.sink.write(this.#part.slice(offset, size));
+      for (const piece of piecesOf(this.#part.section(offset, size))) file.sink.write(piece);
       return;
     }
     if (offset > source.size || size > source.size - offset) {
@@ -228,7 +238,7 @@ class Machine implements Disposable {
 
   #patch(): void {
     const offset = this.#varint();
-    const patch = this.#part.slice(offset, this.#varint());
+    const patch = this.#part.section(offset, this.#varint());
     if (this.#source === undefined) throw fault("BSPATCH without read source");
     const file = this.#grow(0);
     const size = file.size - file.written;
@@ -238,7 +248,7 @@ class Machine implements Disposable {
       write: (bytes) => file.sink.write(bytes),
     });
     // Patches that are used again and again would take time without limit.
-    if (this.#patched > 2 * this.#part.payload.length) throw fault("patches larger than payload");
+    if (this.#patched > 2 * this.#part.payloadSize) throw fault("patches larger than payload");
   }
 
   /** Counts bytes that are about to be added to the open file. */

@@ -1,10 +1,14 @@
 /** Parts of static deltas: decompressed, checked, and taken apart (spec: ostree 7.3). */
 import { createHash } from "node:crypto";
 import { DigestMismatchError, FormatError } from "../base/mod.ts";
+import { addressable, type Fd, fstat, preadFull } from "../../ffi/mod.ts";
 import { NO_XATTRS, type Xattrs } from "../tree/mod.ts";
 import type { DeltaPartEntry } from "./delta_superblock.ts";
+import { type OpenScratch, unxz } from "./delta_xz.ts";
+import { BytesInFile, BytesInMemory, BytesWithin, type PartBytes, piecesOf } from "./part_bytes.ts";
 import type { VariantValue } from "./variant.ts";
 import { decodeVariant } from "./variant_read.ts";
+import { containerSize, offsetWidth } from "./variant_type.ts";
 import { xattrsFromVariant } from "./xattr_list.ts";
 
 /** Compression bytes of parts. */
@@ -12,18 +16,16 @@ export const PART_COMPRESSION = { none: 0, xz: 0x78 } as const;
 /** Variant type of a part without compression. */
 export const PART_TYPE = "(a(uuu)aa(ayay)ayay)";
 
-/** The same framing with the members left as bytes: none of them is aligned in another way. */
-const FRAME_TYPE = "(ayayayay)";
+/** Framing offsets: of all members but the last. */
+const OFFSETS = 3;
 const FORMAT = "ostree delta";
 const MODE = { uid: [0, "u32"], gid: [4, "u32"], mode: [8, "u32"] } as const;
 const MODE_SIZE = 12;
-const MAX_XATTRS = 16 * 1024 * 1024;
+/** Largest table of modes, attributes or operations, in bytes: these are kept in memory. */
+const MAX_TABLE = 64 * 1024 * 1024;
 /** What a part may always take decompressed, and what none may. */
 const ALWAYS = 64 * 1024 * 1024;
 const NEVER = 2 ** 31 - 1;
-
-/** Decompresses xz; throws {@linkcode FormatError} when the result is over `limit` bytes. */
-export type Unxz = (data: Uint8Array, limit: number) => Promise<Uint8Array>;
 
 /** Owner and permissions of a file object. */
 export interface PartMode {
@@ -35,12 +37,19 @@ export interface PartMode {
   readonly mode: number;
 }
 
-/** A part that is ready to run. Views share memory with what was opened. */
+/** Where the members of a part are. */
+interface Frame {
+  readonly modes: PartBytes;
+  readonly xattrs: PartBytes;
+  readonly payload: PartBytes;
+  readonly operations: PartBytes;
+}
+
+/** A part that is ready to run; what it was made of must stay open as long as it runs. */
 export class DeltaPart {
   readonly #modes: DataView;
   readonly #xattrs: readonly Xattrs[];
-  /** What operations take their bytes from. */
-  readonly payload: Uint8Array;
+  readonly #payload: PartBytes;
   /** The operations. */
   readonly operations: Uint8Array;
 
@@ -49,22 +58,26 @@ export class DeltaPart {
    *
    * @throws {FormatError} when it is not in normal form
    */
-  constructor(bytes: Uint8Array) {
-    const [modes, xattrs, payload, operations] = decodeVariant(
-      FRAME_TYPE,
-      bytes,
-    ) as unknown as [Uint8Array, Uint8Array, Uint8Array, Uint8Array];
-    if (modes.length % MODE_SIZE !== 0) {
-      throw new FormatError(FORMAT, `modes of ${modes.length} bytes`);
+  constructor(content: Uint8Array | PartBytes) {
+    const { modes, xattrs, payload, operations } = splitFrame(
+      content instanceof Uint8Array ? new BytesInMemory(content) : content,
+    );
+    if (modes.size % MODE_SIZE !== 0) {
+      throw new FormatError(FORMAT, `modes of ${modes.size} bytes`);
     }
-    if (xattrs.length > MAX_XATTRS) {
-      throw new FormatError(FORMAT, `extended attributes of ${xattrs.length} bytes`);
-    }
-    this.#modes = new DataView(modes.buffer, modes.byteOffset, modes.byteLength);
-    const sets = decodeVariant("aa(ayay)", xattrs) as readonly VariantValue[];
-    this.#xattrs = sets.map((set) => xattrsFromVariant(set, { format: FORMAT }));
-    this.payload = payload;
-    this.operations = operations;
+    const table = wholly(modes, "modes");
+    this.#modes = new DataView(table.buffer, table.byteOffset, table.byteLength);
+    const sets = decodeVariant("aa(ayay)", wholly(xattrs, "extended attributes"));
+    this.#xattrs = (sets as readonly VariantValue[]).map((set) =>
+      xattrsFromVariant(set, { format: FORMAT })
+    );
+    this.#payload = payload;
+    this.operations = wholly(operations, "operations");
+  }
+
+  /** Bytes of the payload. */
+  get payloadSize(): number {
+    return this.#payload.size;
   }
 
   /**
@@ -96,34 +109,109 @@ export class DeltaPart {
   }
 
   /**
-   * A slice of the payload.
+   * A slice of the payload, valid until the next one is taken.
    *
    * @throws {FormatError} when it is not inside
    */
   slice(offset: number, size: number): Uint8Array {
-    const { length } = this.payload;
+    return this.section(offset, size).get(0, size);
+  }
+
+  /**
+   * A slice of the payload of any size.
+   *
+   * @throws {FormatError} when it is not inside
+   */
+  section(offset: number, size: number): PartBytes {
+    const length = this.#payload.size;
     if (offset > length || size > length - offset) {
       const message = `payload slice ${offset}..${offset + size} out of range (len=${length})`;
       throw new FormatError(FORMAT, message);
     }
-    return this.payload.subarray(offset, offset + size);
+    return new BytesWithin(this.#payload, { start: offset, size });
+  }
+}
+
+/** Splits `(a(uuu)aa(ayay)ayay)`: none of its members needs padding in front. */
+function splitFrame(bytes: PartBytes): Frame {
+  const { size } = bytes;
+  const width = offsetWidth(size);
+  const body = size - OFFSETS * width;
+  const table = body < 0 ? undefined : bytes.get(body, OFFSETS * width).slice();
+  const ends = table === undefined ? [] : Array.from(
+    { length: OFFSETS },
+    (_, i) => readOffset(table, { at: (OFFSETS - 1 - i) * width, width }),
+  );
+  ends.push(body);
+  const sorted = ends.every((end, i) => end >= (ends[i - 1] ?? 0));
+  if (size === 0 || body < 0 || !sorted || containerSize(body, OFFSETS) !== size) {
+    throw new FormatError(FORMAT, `part of ${size} bytes is not in normal form`);
+  }
+  const member = (index: number): PartBytes => {
+    const start = ends[index - 1] ?? 0;
+    return new BytesWithin(bytes, { start, size: ends[index]! - start });
+  };
+  return { modes: member(0), xattrs: member(1), payload: member(2), operations: member(3) };
+}
+
+function readOffset(table: Uint8Array, { at, width }: { at: number; width: number }): number {
+  let value = 0;
+  for (let i = width - 1; i >= 0; i--) value = value * 0x100 + table[at + i]!;
+  return value;
+}
+
+/** All bytes, which must be few enough to be kept. */
+function wholly(bytes: PartBytes, what: string): Uint8Array {
+  if (bytes.size > MAX_TABLE) throw new FormatError(FORMAT, `${what} of ${bytes.size} bytes`);
+  return bytes.get(0, bytes.size).slice();
+}
+
+/** The file of a part: in memory, or open. */
+export type PartFileContent = Uint8Array | Fd;
+
+/** An open part and what it was made of. */
+export class OpenDeltaPart implements Disposable {
+  /** The part. */
+  readonly part: DeltaPart;
+  readonly #bytes: PartBytes;
+
+  /** Takes a decompressed part apart. */
+  constructor(bytes: PartBytes) {
+    this.#bytes = bytes;
+    try {
+      this.part = new DeltaPart(bytes);
+    } catch (error) {
+      bytes[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Closes its files. */
+  [Symbol.dispose](): void {
+    this.#bytes[Symbol.dispose]();
   }
 }
 
 /**
- * Checks a part, decompresses it and takes it apart.
+ * Checks a part, decompresses it and takes it apart. What is large is in files, not in memory.
  *
- * @param file the part's file; not needed when the superblock holds the part
+ * @param file the part's file, which is closed with the part; not needed when the superblock holds it
+ * @param scratch opens an unnamed file for a large part
  * @throws {FormatError} when it is malformed or larger than announced
  * @throws {DigestMismatchError} when it is not the announced part
  */
 export async function openDeltaPart(
   entry: DeltaPartEntry,
-  file: Uint8Array | undefined,
-  unxz: Unxz,
-): Promise<DeltaPart> {
-  const { compression, data } = entry.inline ?? splitPart(file);
-  const hash = createHash("sha256").update(Uint8Array.of(compression)).update(data);
+  file: PartFileContent | undefined,
+  scratch: OpenScratch,
+): Promise<OpenDeltaPart> {
+  const { compression, data } = entry.inline === undefined
+    ? splitPart(file)
+    : { compression: entry.inline.compression, data: new BytesInMemory(entry.inline.data) };
+  using cleanup = new DisposableStack();
+  cleanup.use(data);
+  const hash = createHash("sha256").update(Uint8Array.of(compression));
+  for (const piece of piecesOf(data)) hash.update(piece);
   const actual = hash.digest("hex");
   if (actual !== entry.checksum) {
     throw new DigestMismatchError("delta part", entry.checksum, actual, {
@@ -133,9 +221,10 @@ export async function openDeltaPart(
   }
   switch (compression) {
     case PART_COMPRESSION.none:
-      return new DeltaPart(data);
+      cleanup.move();
+      return new OpenDeltaPart(data);
     case PART_COMPRESSION.xz:
-      return new DeltaPart(await unxz(data, decompressedLimit(entry)));
+      return new OpenDeltaPart(await unxz(data, decompressedLimit(entry), scratch));
     default:
       throw new FormatError(
         FORMAT,
@@ -144,12 +233,19 @@ export async function openDeltaPart(
   }
 }
 
-function splitPart(file: Uint8Array | undefined): { compression: number; data: Uint8Array } {
-  const compression = file?.[0];
-  if (file === undefined || compression === undefined) {
-    throw new FormatError(FORMAT, "empty delta part");
+function splitPart(file: PartFileContent | undefined): { compression: number; data: PartBytes } {
+  const empty = () => new FormatError(FORMAT, "empty delta part");
+  if (file === undefined) throw empty();
+  if (file instanceof Uint8Array) {
+    if (file.length === 0) throw empty();
+    return { compression: file[0]!, data: new BytesInMemory(file.subarray(1)) };
   }
-  return { compression, data: file.subarray(1) };
+  const { size } = fstat(file);
+  const data = new BytesInFile(file, { start: 1, size: size - 1 });
+  const first = addressable(1);
+  if (preadFull(file, first, 0) === 1) return { compression: first[0]!, data };
+  data[Symbol.dispose]();
+  throw empty();
 }
 
 function decompressedLimit(entry: DeltaPartEntry): number {

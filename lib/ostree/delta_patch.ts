@@ -1,5 +1,6 @@
 /** The patches of static deltas: bsdiff's records without its header (spec: ostree 7.3). */
 import { FormatError } from "../base/mod.ts";
+import type { PartBytes } from "./part_bytes.ts";
 
 const FORMAT = "ostree delta";
 /** A record's head: three numbers of 64 bits, magnitude and sign. */
@@ -37,33 +38,32 @@ export class Patcher {
    * @throws {FormatError} when the patch ends early or makes more
    */
   apply(
-    patch: Uint8Array,
+    patch: PartBytes,
     source: DeltaSource,
     output: { size: number; write: (bytes: Uint8Array) => void },
   ): number {
-    const view = new DataView(patch.buffer, patch.byteOffset, patch.byteLength);
     let left = output.size;
     let at = 0;
     let position = 0;
     while (left > 0) {
-      if (patch.length - at < PATCH_RECORD_SIZE) {
+      if (patch.size - at < PATCH_RECORD_SIZE) {
         throw new FormatError(FORMAT, "corrupt patch: cut off");
       }
-      const diff = signMagnitude(view, at + PATCH_RECORD.diff[0]);
-      const extra = signMagnitude(view, at + PATCH_RECORD.extra[0]);
-      const seek = signMagnitude(view, at + PATCH_RECORD.seek[0]);
+      const { diff, extra, seek } = parseRecord(patch.get(at, PATCH_RECORD_SIZE));
       at += PATCH_RECORD_SIZE;
       if (diff < 0 || extra < 0 || diff > left || extra > left - diff) {
         throw new FormatError(FORMAT, "corrupt patch: more than the object's size");
       }
-      if (diff + extra > patch.length - at) throw new FormatError(FORMAT, "corrupt patch: cut off");
+      if (diff + extra > patch.size - at) throw new FormatError(FORMAT, "corrupt patch: cut off");
       for (let done = 0; done < diff; done += PIECE) {
         const size = Math.min(PIECE, diff - done);
-        this.#add(patch.subarray(at + done, at + done + size), source, position + done);
+        this.#add(patch.get(at + done, size), source, position + done);
         output.write(this.#out.subarray(0, size));
       }
       at += diff;
-      if (extra > 0) output.write(patch.subarray(at, at + extra));
+      for (let done = 0; done < extra; done += PIECE) {
+        output.write(patch.get(at + done, Math.min(PIECE, extra - done)));
+      }
       at += extra;
       left -= diff + extra;
       position += diff + seek;
@@ -89,6 +89,15 @@ export class Patcher {
     if (bytes.length < diff.length) out.set(diff);
     for (let i = 0; i < bytes.length; i++) out[shift + i] = diff[shift + i]! + bytes[i]!;
   }
+}
+
+function parseRecord(bytes: Uint8Array): { diff: number; extra: number; seek: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return {
+    diff: signMagnitude(view, PATCH_RECORD.diff[0]),
+    extra: signMagnitude(view, PATCH_RECORD.extra[0]),
+    seek: signMagnitude(view, PATCH_RECORD.seek[0]),
+  };
 }
 
 /** A number of 64 bits whose top bit is its sign. */

@@ -128,9 +128,16 @@ export async function applyDeltaToPull(
     parts,
     base: new StoredBase(task.repository, task.bases),
     sink,
+    scratch: () => openDeltaScratch(task.repository),
     ...(signal === undefined ? {} : { signal }),
   });
   return { metadata: counts.metadata + 1, files: counts.files, parts: delta.parts.length };
+}
+
+/** Opens an unnamed file in a repository. Loaded on use: few deltas have parts so large. */
+export async function openDeltaScratch({ path }: Repository): Promise<Fd> {
+  const { openScratch } = await import("../transport/mod.ts");
+  return openScratch(path);
 }
 
 function noBase(from: Checksum): NotFoundError {

@@ -1,5 +1,6 @@
 /** Static deltas on servers: found, chosen and applied to a pull (spec: ostree 7.1, 7.5). */
 import { ComposefsError, FormatError, NotFoundError, type ProgressSink } from "../base/mod.ts";
+import type { Fd } from "../../ffi/mod.ts";
 import { type Checksum, checksumFromBytes, checksumOf } from "./checksum.ts";
 import { commitStreamName } from "./commit_names.ts";
 import type { MetadataEntries } from "./commit_object.ts";
@@ -11,7 +12,7 @@ import {
   listedDeltas,
   parseDeltaIndex,
 } from "./delta_names.ts";
-import { applyDeltaToPull } from "./delta_pull.ts";
+import { applyDeltaToPull, openDeltaScratch } from "./delta_pull.ts";
 import {
   type DeltaEnvelope,
   type DeltaSuperblock,
@@ -23,6 +24,8 @@ import {
 import { corruptedObject } from "./object_kind.ts";
 import type { DeltaResult, PullTask } from "./pull.ts";
 
+/** Parts that are larger come into files. */
+const IN_MEMORY = 8 * 1024 * 1024;
 /** Largest list of deltas, in bytes. */
 const MAX_INDEX = 16 * 1024 * 1024;
 /** Superblocks that are looked at to find the smallest delta. */
@@ -40,6 +43,16 @@ export interface DeltaServer {
     path: string,
     options: { maxSize: number; content?: boolean },
   ): Promise<Uint8Array | undefined>;
+  /**
+   * Writes a file below the repository into an open one; false when it is not there.
+   *
+   * @param options.maxSize largest size in bytes
+   * @param options.content whether it is where the objects are
+   */
+  fetchFile(
+    path: string,
+    options: { into: Fd; maxSize: number; content?: boolean },
+  ): Promise<boolean>;
   /** The repository's summary, which may list deltas. */
   summary(): Promise<{ readonly metadata: MetadataEntries } | undefined>;
 }
@@ -70,7 +83,7 @@ export function deltaFromServer(
     try {
       const delta = await chooseDelta(server, task, options);
       if (delta !== undefined) {
-        return await applyDeltaToPull(delta, partsOf(server, delta), {
+        return await applyDeltaToPull(delta, partsOf(server, delta, task), {
           task,
           ...(options.signal === undefined ? {} : { signal: options.signal }),
         });
@@ -172,14 +185,28 @@ async function readSuperblock(
   return delta;
 }
 
-function partsOf(server: DeltaServer, delta: DeltaSuperblock): DeltaParts {
+function partsOf(
+  server: DeltaServer,
+  delta: DeltaSuperblock,
+  { repository }: PullTask,
+): DeltaParts {
   const directory = deltaPath(delta);
   return {
     read: async (entry) => {
       const path = `${directory}/${entry.index}`;
-      const bytes = await server.readFile(path, { maxSize: entry.size, content: true });
-      if (bytes === undefined) throw new NotFoundError("delta part", path);
-      return bytes;
+      const options = { maxSize: entry.size, content: true };
+      if (entry.size <= IN_MEMORY) {
+        const bytes = await server.readFile(path, options);
+        if (bytes !== undefined) return bytes;
+      } else {
+        using cleanup = new DisposableStack();
+        const into = cleanup.use(await openDeltaScratch(repository));
+        if (await server.fetchFile(path, { ...options, into })) {
+          cleanup.move();
+          return into;
+        }
+      }
+      throw new NotFoundError("delta part", path);
     },
   };
 }

@@ -151,7 +151,8 @@ export {
   parseDeltaSuperblock,
 } from "./delta_superblock.ts";
 export type { DeltaSource } from "./delta_patch.ts";
-export type { Unxz } from "./delta_part.ts";
+export type { PartFileContent } from "./delta_part.ts";
+export type { OpenScratch } from "./delta_xz.ts";
 export type { DeltaBase, DeltaCounts, DeltaFileSink, DeltaSink } from "./delta_machine.ts";
 export { applyDelta, type ApplyDeltaOptions, type DeltaParts } from "./delta_apply.ts";
 export { applyDeltaToPull, applyLocalDelta, type ApplyLocalDeltaOptions } from "./delta_pull.ts";

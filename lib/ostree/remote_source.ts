@@ -15,8 +15,10 @@ import {
   HttpError,
   shownUrl,
 } from "../http/mod.ts";
+import type { Fd } from "../../ffi/mod.ts";
 import { type Checksum, checksumOf, isChecksum, parseChecksum } from "./checksum.ts";
 import { parseCommit } from "./commit_object.ts";
+import { FileBody } from "./file_body.ts";
 import { parseKeyfile } from "./keyfile.ts";
 import { checkMetalinkFile, type RemotePlaces, resolvePlaces } from "./mirrors.ts";
 import {
@@ -304,6 +306,32 @@ export class RemoteSource implements OstreeSource {
     options: { maxSize: number; content?: boolean },
   ): Promise<Uint8Array | undefined> {
     return await this.#optional(path, options.maxSize, options.content ?? false);
+  }
+
+  /**
+   * Writes a file of the repository into an open one, such as a large part of a static delta.
+   *
+   * @param path below the repository, with slashes
+   * @param options.maxSize largest size in bytes
+   * @param options.content whether it is where the objects are
+   * @returns whether it is there
+   */
+  async fetchFile(
+    path: string,
+    options: { into: Fd; maxSize: number; content?: boolean },
+  ): Promise<boolean> {
+    const { into, maxSize, content = false } = options;
+    try {
+      const body = new FileBody(into);
+      await this.#try(
+        (base) => this.#client.download(below(base, path), body, { maxSize }),
+        content,
+      );
+      return true;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
   }
 
   async #optional(

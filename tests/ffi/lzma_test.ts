@@ -61,3 +61,45 @@ testWith({
     }
   },
 });
+
+/** A stream's content, by pieces of `size` bytes. */
+function unpacked(packed: Uint8Array, size: number, limit: number): Buffer {
+  function* pieces() {
+    for (let at = 0; at < packed.length; at += size) yield packed.subarray(at, at + size);
+  }
+  return Buffer.concat(
+    Array.from(lzma()!.decompressPieces(pieces(), limit), (piece) => piece.slice()),
+  );
+}
+
+testWith({
+  name: "Lzma.decompressPieces() gives what comes in pieces of any size",
+  needs: [library],
+  fn() {
+    const noise = crypto.getRandomValues(new Uint8Array(50_000));
+    // The last ones fill the pieces that come out, with nothing left over.
+    const sizes = [0, 1, 1 << 18, 1 << 19, (1 << 18) + 1].map((size) => new Uint8Array(size));
+    for (const data of [text, noise, ...sizes]) {
+      const packed = lzma()!.compress(data);
+      for (const size of [1, 7, 1000, packed.length]) {
+        if (size < 7 && packed.length > 2000) continue;
+        assert.ok(unpacked(packed, size, data.length).equals(data));
+      }
+      if (data.length > 0) {
+        assert.throws(() => unpacked(packed, 1000, data.length - 1), FormatError);
+      }
+      const end = packed.length;
+      for (const cut of [0, 5, 20, end - 13, end - 1]) {
+        assert.throws(() => unpacked(packed.subarray(0, cut), 100, 1e7), FormatError);
+      }
+      const more = Uint8Array.from([...packed, 0, 0, 0, 0]);
+      for (const size of [4, end, end + 4]) {
+        if (end > 2000 && size < 100) continue;
+        assert.throws(() => unpacked(more, size, 1e7), FormatError);
+      }
+      const changed = packed.slice();
+      changed[end >> 1]! ^= 1;
+      assert.throws(() => unpacked(changed, 1000, 1e7), FormatError);
+    }
+  },
+});

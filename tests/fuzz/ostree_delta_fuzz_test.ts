@@ -13,7 +13,8 @@ import { DeltaPart } from "../../lib/ostree/delta_part.ts";
 import { Patcher } from "../../lib/ostree/delta_patch.ts";
 import type { DeltaPartEntry } from "../../lib/ostree/delta_superblock.ts";
 import { unxz, unxzAnywhere } from "../../lib/ostree/delta_xz.ts";
-import { MemorySink, MemorySource } from "../ostree/_delta_memory.ts";
+import { BytesInMemory } from "../../lib/ostree/part_bytes.ts";
+import { MemorySink, MemorySource, noScratch } from "../ostree/_delta_memory.ts";
 import "../helpers/libraries.ts";
 import { ROOT } from "../helpers/run.ts";
 import { mutate, Rng, seed } from "./_mutate.ts";
@@ -40,7 +41,8 @@ async function plainPart(name: string): Promise<[DeltaPartEntry, Uint8Array]> {
   const delta = parseDeltaSuperblock(Deno.readFileSync(`${FIXTURES}/${name}/superblock`));
   const entry = delta.parts[0]!;
   const packed = entry.inline?.data ?? Deno.readFileSync(`${FIXTURES}/${name}/0`).subarray(1);
-  return [entry, await unxz(packed, 1 << 20)];
+  const plain = await unxz(new BytesInMemory(packed), 1 << 20, noScratch);
+  return [entry, plain.get(0, plain.size)];
 }
 
 Deno.test(`superblocks, envelopes and indexes: ${ROUNDS} changed ones, seed ${seed()}`, () => {
@@ -115,7 +117,7 @@ Deno.test(`patches: ${ROUNDS} changed ones, seed ${seed()}`, () => {
     const size = rng.oneIn(2) ? 60 : rng.below(200);
     let written = 0;
     outcome(counts, () => {
-      patcher.apply(mutate(patch, rng), source, {
+      patcher.apply(new BytesInMemory(mutate(patch, rng)), source, {
         size,
         write: (bytes) => written += bytes.length,
       });
@@ -134,7 +136,8 @@ Deno.test(`xz: ${XZ_ROUNDS} changed ones, seed ${seed()}`, async () => {
     const start = performance.now();
     try {
       const decompress = round % 2 === 0 ? unxz : unxzAnywhere;
-      assert.ok((await decompress(mutate(packed, rng), 1 << 20)).length <= 1 << 20);
+      const changed = new BytesInMemory(mutate(packed, rng));
+      assert.ok((await decompress(changed, 1 << 20, noScratch)).size <= 1 << 20);
     } catch (error) {
       assert.ok(error instanceof FormatError, String((error as Error).stack));
       errors++;

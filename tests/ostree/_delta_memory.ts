@@ -13,6 +13,8 @@ import {
   type FileHeader,
   Variant,
 } from "../../lib/ostree/mod.ts";
+import { memfd, writeAll } from "../../ffi/mod.ts";
+import { BytesInFile } from "../../lib/ostree/part_bytes.ts";
 import type { DeltaFileSink, DeltaSink } from "../../lib/ostree/delta_machine.ts";
 import type { DeltaSource } from "../../lib/ostree/delta_patch.ts";
 import { corruptedObject } from "../../lib/ostree/mod.ts";
@@ -81,6 +83,20 @@ export class MemorySource implements DeltaSource {
   }
 
   [Symbol.dispose](): void {}
+}
+
+/** Bytes in a file, as those of large parts are. */
+export function inFile(bytes: Uint8Array): BytesInFile {
+  const fd = memfd("part");
+  const copy = new Uint8Array(4096 + bytes.length).subarray(0, bytes.length);
+  copy.set(bytes);
+  writeAll(fd, copy);
+  return new BytesInFile(fd, { start: 0, size: bytes.length });
+}
+
+/** For what must not need a file. */
+export function noScratch(): never {
+  throw new Error("No file is needed");
 }
 
 /** Byte arrays one after the other. */

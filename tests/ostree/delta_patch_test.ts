@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { Patcher } from "../../lib/ostree/delta_patch.ts";
 import { PatchMaker } from "../../lib/ostree/delta_patch_write.ts";
+import { BytesInMemory } from "../../lib/ostree/part_bytes.ts";
 import { Rng } from "../fuzz/_mutate.ts";
 import { concat, MemorySource } from "./_delta_memory.ts";
 
@@ -19,7 +20,7 @@ function recompiled(rng: Rng, program: Uint8Array): Uint8Array {
 
 function applied(patch: Uint8Array, old: Uint8Array, size: number): Uint8Array {
   const pieces: Uint8Array[] = [];
-  const used = new Patcher().apply(patch, new MemorySource(old), {
+  const used = new Patcher().apply(new BytesInMemory(patch), new MemorySource(old), {
     size,
     write: (bytes) => pieces.push(bytes.slice()),
   });

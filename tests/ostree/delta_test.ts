@@ -26,6 +26,7 @@ import {
   parseDeltaSuperblock,
 } from "../../lib/ostree/delta_superblock.ts";
 import { unxz, unxzAnywhere } from "../../lib/ostree/delta_xz.ts";
+import { BytesInMemory } from "../../lib/ostree/part_bytes.ts";
 import { decodeVariant } from "../../lib/ostree/mod.ts";
 import "../helpers/libraries.ts";
 import { ROOT } from "../helpers/run.ts";
@@ -34,8 +35,10 @@ import {
   encodePart,
   encodeSuperblock,
   fileChecksum,
+  inFile,
   MemorySink,
   MemorySource,
+  noScratch,
   objectList,
 } from "./_delta_memory.ts";
 
@@ -222,17 +225,17 @@ Deno.test("unxz() gives the content, or says that there is none", async (t) => {
     ["short", Uint8Array.of(0xfd, 0x37), 1e6, /cut off/],
   ];
   for (const [how, decompress] of Object.entries({ unxz, unxzAnywhere })) {
-    const plain = await decompress(packed, 34696);
-    assert.equal(plain.length, 34696);
+    const plain = await decompress(new BytesInMemory(packed), 34696, noScratch);
+    assert.equal(plain.size, 34696);
     const part = new DeltaPart(plain);
-    assert.equal(part.payload.length, 34493);
+    assert.equal(part.payloadSize, 34493);
     assert.equal(part.operations.length, 148);
     assert.deepEqual(part.mode(3), { uid: 0, gid: 0, mode: 0o120777 });
     for (const [name, bytes, limit, message] of cases) {
       if (how === "unxzAnywhere" && name === "more at the end") continue; // zeros are padding to it
       await t.step(`${how}: ${name}`, async () => {
         await assert.rejects(
-          decompress(bytes, limit),
+          decompress(new BytesInMemory(bytes), limit, noScratch),
           (error) => error instanceof FormatError && message.test(error.message),
         );
       });
@@ -251,13 +254,13 @@ Deno.test("openDeltaPart() checks the part before it looks at it", async () => {
     objects: new Uint8Array(0),
     inline: undefined,
   };
-  await openDeltaPart(entry, file, unxz);
-  await openDeltaPart({ ...entry, inline: { compression: 0, data: bytes } }, undefined, unxz);
+  await openDeltaPart(entry, file, noScratch);
+  await openDeltaPart({ ...entry, inline: { compression: 0, data: bytes } }, undefined, noScratch);
   const other = { ...entry, checksum: A };
-  await assert.rejects(openDeltaPart(other, file, unxz), {
+  await assert.rejects(openDeltaPart(other, file, noScratch), {
     message: `delta part 3 checksum mismatch: expected ${A}, got ${entry.checksum}`,
   });
-  await assert.rejects(openDeltaPart(entry, undefined, unxz), { message: "empty delta part" });
+  await assert.rejects(openDeltaPart(entry, undefined, noScratch), { message: "empty delta part" });
 });
 
 /** Bytes of numbers of 64 bits, magnitude and sign. */
@@ -300,7 +303,17 @@ Deno.test("Patcher.apply() follows the records", async (t) => {
     await t.step(name, () => {
       const out: number[] = [];
       const write = (bytes: Uint8Array) => void out.push(...bytes);
-      const run = () => new Patcher().apply(patch, source, { size, write });
+      const run = () => {
+        using bytes = inFile(patch);
+        const used = new Patcher().apply(bytes, source, { size, write });
+        const again: number[] = [];
+        new Patcher().apply(new BytesInMemory(patch), source, {
+          size,
+          write: (bytes) => void again.push(...bytes),
+        });
+        assert.deepEqual(again, out);
+        assert.equal(used, patch.length);
+      };
       if (expected instanceof RegExp) {
         assert.throws(run, { message: expected, name: "FormatError" });
       } else {
@@ -329,9 +342,38 @@ function run(
   operations: number[],
   options: { usize?: number; objects?: Uint8Array; payload?: Uint8Array; mode?: number } = {},
 ): MemorySink {
+  // A part in a file does what a part in memory does.
+  const outcome = (inFile: boolean): MemorySink | Error => {
+    try {
+      return runOnce(operations, { ...options, inFile });
+    } catch (error) {
+      return error as Error;
+    }
+  };
+  const [memory, file] = [outcome(false), outcome(true)];
+  if (memory instanceof Error || file instanceof Error) {
+    assert.equal(String(file), String(memory));
+    throw memory;
+  }
+  assert.deepEqual(file, memory);
+  return memory;
+}
+
+function runOnce(
+  operations: number[],
+  options: {
+    usize?: number;
+    objects?: Uint8Array;
+    payload?: Uint8Array;
+    mode?: number;
+    inFile: boolean;
+  },
+): MemorySink {
   const payload = options.payload ?? concat(checksumBytes(A), content);
   const mode = options.mode ?? header.mode;
-  const part = new DeltaPart(encodePart({ modes: [[5, 6, mode]], payload, operations }));
+  const plain = encodePart({ modes: [[5, 6, mode]], payload, operations });
+  using bytes = options.inFile ? inFile(plain) : new BytesInMemory(plain);
+  const part = new DeltaPart(bytes);
   const entry: DeltaPartEntry = {
     index: 0,
     checksum: A,
@@ -480,9 +522,10 @@ Deno.test("superblocks and parts are what another reader says they are", async (
       const file = entry.inline === undefined
         ? Deno.readFileSync(`${FIXTURES}/${name}/0`)
         : undefined;
-      const part = await openDeltaPart(entry, file, unxz);
+      using open = await openDeltaPart(entry, file, noScratch);
+      const { part } = open;
       const [, payload, operations] = /^ {2}payload (\d+) ops (\d+) /m.exec(text)!;
-      assert.equal(part.payload.length, Number(payload));
+      assert.equal(part.payloadSize, Number(payload));
       assert.equal(part.operations.length, Number(operations));
       for (
         const [, at, owners, mode] of text.matchAll(/mode\[(\d+)\] \[(\d+, \d+), '0o(\d+)'\]/g)
