@@ -97,6 +97,8 @@ export class CommitChunk {
   readonly #contentAt: number;
   readonly #external: (index: number) => ObjectId;
   readonly #externals: number;
+  /** The checksum that is looked for. */
+  readonly #wanted: Uint8Array = new Uint8Array(CHECKSUM_SIZE);
 
   /**
    * Checks the tables; the data of objects are views of `bytes`.
@@ -131,6 +133,7 @@ export class CommitChunk {
 
   /** Checks that ids ascend and that each is in its bucket. */
   #checkIds(): void {
+    const bytes = this.#bytes;
     let index = 0;
     for (let bucket = 0; bucket < BUCKETS; bucket++) {
       const end = this.#bucket(bucket);
@@ -139,20 +142,12 @@ export class CommitChunk {
       }
       for (; index < end; index++) {
         const at = IDS_AT + CHECKSUM_SIZE * index;
-        if (this.#bytes[at] !== bucket) throw new FormatError(FORMAT, "Invalid commit bucket data");
-        if (index > 0 && this.#compare(at - CHECKSUM_SIZE, at) >= 0) {
+        if (bytes[at] !== bucket) throw new FormatError(FORMAT, "Invalid commit bucket data");
+        if (index > 0 && compareIds(bytes, at - CHECKSUM_SIZE, bytes, at) >= 0) {
           throw new FormatError(FORMAT, "Invalid object ID array: not in ascending order");
         }
       }
     }
-  }
-
-  #compare(a: number, b: number): number {
-    for (let i = 0; i < CHECKSUM_SIZE; i++) {
-      const difference = this.#bytes[a + i]! - this.#bytes[b + i]!;
-      if (difference !== 0) return difference;
-    }
-    return 0;
   }
 
   /** Checksum of the object at a position. */
@@ -163,14 +158,16 @@ export class CommitChunk {
 
   /** Position of an object, -1 when it is not there. */
   indexOf(checksum: Checksum): number {
-    const bucket = parseInt(checksum.slice(0, 2), 16);
+    const wanted = this.#wanted;
+    writeHex(checksum, wanted, 0);
+    const bucket = wanted[0]!;
     let low = bucket === 0 ? 0 : this.#bucket(bucket - 1);
     let high = this.#bucket(bucket);
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const id = this.id(middle);
-      if (id === checksum) return middle;
-      if (id < checksum) low = middle + 1;
+      const difference = compareIds(this.#bytes, IDS_AT + CHECKSUM_SIZE * middle, wanted, 0);
+      if (difference === 0) return middle;
+      if (difference < 0) low = middle + 1;
       else high = middle;
     }
     return -1;
@@ -208,4 +205,13 @@ export class CommitChunk {
   *ids(): Generator<Checksum, void, undefined> {
     for (let i = 0; i < this.count; i++) yield this.id(i);
   }
+}
+
+/** Compares two checksums by their bytes. */
+function compareIds(a: Uint8Array, from: number, b: Uint8Array, to: number): number {
+  for (let i = 0; i < CHECKSUM_SIZE; i++) {
+    const difference = a[from + i]! - b[to + i]!;
+    if (difference !== 0) return difference;
+  }
+  return 0;
 }

@@ -14,7 +14,7 @@ import type { Checksum } from "./checksum.ts";
 import type { CommitEntry } from "./commit_chunk.ts";
 import { parseCommit } from "./commit_object.ts";
 import { type DirMeta, parseDirMeta } from "./dirmeta.ts";
-import { parseDirTree } from "./dirtree.ts";
+import { type DirTree, parseDirTree } from "./dirtree.ts";
 import {
   type FileHeader,
   FRAME_SIZE,
@@ -69,10 +69,15 @@ export function fileEntry(checksum: Checksum, entry: CommitEntry): FileEntry {
 /**
  * Builds the file tree of a commit. The same file object again is a hard link.
  *
+ * @param parsed.trees directories that need not be parsed again
  * @throws {FormatError} when objects are missing or do not fit together
  */
-export function commitTree(commit: Checksum, lookup: EntryLookup): FileTree {
-  const builder = new TreeBuilder(lookup);
+export function commitTree(
+  commit: Checksum,
+  lookup: EntryLookup,
+  parsed: { readonly trees?: ReadonlyMap<Checksum, DirTree> } = {},
+): FileTree {
+  const builder = new TreeBuilder(lookup, parsed.trees ?? new Map());
   const { rootTree, rootMeta } = parseCommit(builder.metadata("commit", commit));
   return { root: builder.build(rootTree, rootMeta) };
 }
@@ -81,10 +86,12 @@ class TreeBuilder {
   readonly #lookup: EntryLookup;
   readonly #leaves = new Map<Checksum, Leaf>();
   readonly #metas = new Map<Checksum, Stat>();
+  readonly #trees: ReadonlyMap<Checksum, DirTree>;
   #names = 0;
 
-  constructor(lookup: EntryLookup) {
+  constructor(lookup: EntryLookup, trees: ReadonlyMap<Checksum, DirTree>) {
     this.#lookup = lookup;
+    this.#trees = trees;
   }
 
   metadata(kind: string, checksum: Checksum): Uint8Array {
@@ -103,7 +110,8 @@ class TreeBuilder {
       if (depth > MAX_TREE_DEPTH) {
         throw new FormatError("ostree dirtree", `Tree deeper than ${MAX_TREE_DEPTH} directories`);
       }
-      const { files, dirs } = parseDirTree(this.metadata("dirtree", tree));
+      const { files, dirs } = this.#trees.get(tree) ??
+        parseDirTree(this.metadata("dirtree", tree));
       this.#names += files.length + dirs.length;
       if (this.#names > MAX_NAMES) {
         throw new FormatError("ostree dirtree", `Tree with more than ${MAX_NAMES} names`);

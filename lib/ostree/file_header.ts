@@ -1,6 +1,6 @@
 /** Headers of file objects: the object stream's and the archive form's (spec: ostree 2.4). */
 import { type ByteString, FormatError, safeNumber, utf8ByteString } from "../base/mod.ts";
-import type { Xattrs } from "../tree/mod.ts";
+import { NO_XATTRS, type Xattrs } from "../tree/mod.ts";
 import { S_IFLNK, S_IFMT, S_IFREG } from "./dirmeta.ts";
 import { utf8Text } from "./dirtree.ts";
 import { swap32, swap64, type VariantValue } from "./variant.ts";
@@ -79,6 +79,7 @@ export function frameHeader(variant: Uint8Array): Uint8Array<ArrayBuffer> {
  * @throws {FormatError} when it is not in normal form or describes no file that can be
  */
 export function parseArchiveHeader(variant: Uint8Array, options: CheckOptions = {}): FileHeader {
+  if (isPlainVariant(variant)) return parsePlain(variant);
   const [size, ...rest] = decodeVariant(ARCHIVE_HEADER_TYPE, variant) as [
     bigint,
     ...VariantValue[],
@@ -157,10 +158,33 @@ function common(header: FileHeader): VariantValue[] {
 }
 
 /** A framed header without target and attributes, as most files have it: offsets after the frame. */
-const PLAIN = { uid: 0, gid: 4, mode: 8, size: 18 } as const;
+const PLAIN = { uid: 0, gid: 4, mode: 8, rdev: 12, size: 18 } as const;
 /** Where the empty target ends in it, which is its only framing offset. */
 const PLAIN_END = PLAIN.size - 1;
 const SIZE_FIELD = 8;
+
+/** Whether this can only be the archive header of a file without target and attributes. */
+function isPlainVariant(variant: Uint8Array): boolean {
+  const end = SIZE_FIELD + PLAIN_END;
+  return variant.length === end + 1 && variant[end] === end && variant[end - 1] === 0;
+}
+
+/** The header of a plain file, read without going through values. */
+function parsePlain(variant: Uint8Array): FileHeader {
+  const view = new DataView(variant.buffer, variant.byteOffset, variant.length);
+  const rdev = view.getUint32(SIZE_FIELD + PLAIN.rdev, false);
+  if (rdev !== 0) throw new FormatError(FORMAT, `Invalid file device number ${rdev}`);
+  const header: FileHeader = {
+    size: safeNumber(view.getBigUint64(0, false), FORMAT, "file size"),
+    uid: view.getUint32(SIZE_FIELD + PLAIN.uid, false),
+    gid: view.getUint32(SIZE_FIELD + PLAIN.gid, false),
+    mode: view.getUint32(SIZE_FIELD + PLAIN.mode, false),
+    target: "",
+    xattrs: NO_XATTRS,
+  };
+  checkFileHeader(header);
+  return header;
+}
 
 /** The header of a plain file, written without going through values: there are many of them. */
 function plainHeader(header: FileHeader, before: number): Uint8Array<ArrayBuffer> {

@@ -39,9 +39,9 @@ export class LocalImport implements FileImport {
     this.#jobs = Math.max(1, options.jobs ?? navigator.hardwareConcurrency);
   }
 
-  async add(checksum: Checksum): Promise<void> {
+  add(checksum: Checksum): Promise<void> | undefined {
     this.#batch.push(checksum);
-    if (this.#batch.length >= BATCH) await this.#send();
+    return this.#batch.length >= BATCH ? this.#send() : undefined;
   }
 
   async #send(): Promise<void> {

@@ -1,12 +1,5 @@
 /** Pulling a commit into a composefs repository (spec: ostree 5.1, 6). */
-import {
-  ComposefsError,
-  FormatError,
-  NotFoundError,
-  type ObjectId,
-  type ProgressSink,
-  withContext,
-} from "../base/mod.ts";
+import { ComposefsError, NotFoundError, type ObjectId, type ProgressSink } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { Bases } from "./bases.ts";
 import { type Checksum, checksumOf } from "./checksum.ts";
@@ -14,10 +7,10 @@ import { CommitBuilder } from "./commit_builder.ts";
 import { commitStreamName, commitTagRef, resolveCommitTag, tagCommit } from "./commit_names.ts";
 import { type Commit, parseCommit, parseMetadata, refBinding } from "./commit_object.ts";
 import { commitTree, storeCommitImages } from "./commit_tree.ts";
-import { parseDirMeta } from "./dirmeta.ts";
-import { parseDirTree } from "./dirtree.ts";
-import { corruptedObject, type MetadataKind } from "./object_kind.ts";
-import type { FileImport, ImportedFile, OstreeSource } from "./source.ts";
+import { corruptedObject } from "./object_kind.ts";
+import { inObject, ObjectPull, type OstreePullStats } from "./pull_objects.ts";
+import type { ArrivedCommit, DeltaResult, PullTask } from "./pull_task.ts";
+import type { OstreeSource } from "./source.ts";
 import {
   openCommit,
   readDetachedMetadata,
@@ -25,44 +18,8 @@ import {
   type StoredCommit,
 } from "./stored_commit.ts";
 
-/** Metadata objects that are asked for at a time. */
-const METADATA_AT_A_TIME = 32;
-
-/** A commit that is about to be pulled, for those who check signatures. */
-export interface ArrivedCommit {
-  /** Its checksum, which was verified. */
-  readonly checksum: Checksum;
-  /** The commit object's bytes. */
-  readonly bytes: Uint8Array;
-  /** The commit object. */
-  readonly commit: Commit;
-  /** Its detached metadata, not verified. */
-  readonly detached: Uint8Array | undefined;
-}
-
-/** A commit whose objects may be brought together by other means than one by one. */
-export interface PullTask {
-  /** Where it is pulled to. */
-  readonly repository: Repository;
-  /** Where it is pulled from. */
-  readonly source: OstreeSource;
-  /** The commit. */
-  readonly arrived: ArrivedCommit;
-  /** Its objects so far. */
-  readonly builder: CommitBuilder;
-  /** What stored commits hold. */
-  readonly bases: Bases;
-}
-
-/** What a static delta brought. */
-export interface DeltaResult {
-  /** Metadata objects in it, the commit included. */
-  readonly metadata: number;
-  /** Files in it. */
-  readonly files: number;
-  /** Its parts. */
-  readonly parts: number;
-}
+export type { OstreePullStats } from "./pull_objects.ts";
+export type { ArrivedCommit, DeltaResult, PullTask } from "./pull_task.ts";
 
 /** How to pull. */
 export interface OstreePullOptions {
@@ -100,24 +57,6 @@ export interface OstreePullResult {
   readonly present: boolean;
   /** Counters. */
   readonly stats: OstreePullStats;
-}
-
-/** Counters of a pull. */
-export interface OstreePullStats {
-  /** Metadata objects that were fetched. */
-  metadata: number;
-  /** File objects that were fetched. */
-  files: number;
-  /** Objects that other stored commits had. */
-  inherited: number;
-  /** Files whose blocks are shared with the source. */
-  cloned: number;
-  /** Files with an object of their own that had to be copied. */
-  copied: number;
-  /** Bytes of new objects that were not shared. */
-  bytesStored: number;
-  /** What a static delta brought. */
-  delta: DeltaResult | undefined;
 }
 
 /**
@@ -207,8 +146,9 @@ class Pull {
       });
     }
     this.#progress({ type: "started", id: this.#commit, unit: "objects" });
-    await this.#fetchObjects(arrived.commit);
-    const tree = commitTree(this.#commit, (checksum) => this.#builder.get(checksum));
+    const objects = this.#objects();
+    await objects.run(arrived.commit);
+    const tree = commitTree(this.#commit, (checksum) => this.#builder.get(checksum), objects);
     const { image, more } = storeCommitImages(this.#repository, tree);
     const { pullTag } = this.#options;
     const stream = storeCommit(this.#repository, this.#commit, {
@@ -321,129 +261,21 @@ class Pull {
     this.#bases.addAncestors(commit.parent);
   }
 
-  async #fetchObjects(commit: Commit): Promise<void> {
-    const { objects, algorithm, secure } = this.#repository;
+  #objects(): ObjectPull {
     const { jobs, signal } = this.#options;
-    await using files = this.#source.importFiles({
-      target: { objects: { dir: objects.makeDirectory().number, algorithm, secure } },
-      arrived: (file) => this.#fileArrived(file),
-      ...(jobs === undefined ? {} : { jobs }),
-      ...(signal === undefined ? {} : { signal }),
+    return new ObjectPull(this.#commit, {
+      repository: this.#repository,
+      source: this.#source,
+      builder: this.#builder,
+      bases: this.#bases,
+      stats: this.#stats,
+      jobs,
+      signal,
+      progress: this.#progress,
     });
-    const queue: Wanted[] = [];
-    const seen = new Set<Checksum>();
-    const want = (kind: Wanted["kind"], checksum: Checksum) => {
-      if (seen.has(checksum)) return;
-      seen.add(checksum);
-      queue.push({ kind, checksum });
-    };
-    want("dirmeta", commit.rootMeta);
-    want("dirtree", commit.rootTree);
-    const limit = this.#source.remote ? METADATA_AT_A_TIME : 1;
-    await drainQueue(queue, limit, async ({ kind, checksum }) => {
-      signal?.throwIfAborted();
-      this.#builder.claim(checksum, "metadata");
-      const bytes = await this.#metadata(kind, checksum);
-      if (kind === "dirmeta") {
-        inObject(kind, checksum, () => parseDirMeta(bytes));
-        return;
-      }
-      const tree = inObject(kind, checksum, () => parseDirTree(bytes));
-      for (const dir of tree.dirs) {
-        want("dirmeta", dir.meta);
-        want("dirtree", dir.tree);
-      }
-      for (const file of tree.files) {
-        if (seen.has(file.checksum)) {
-          this.#builder.claim(file.checksum, "file");
-          continue;
-        }
-        seen.add(file.checksum);
-        await this.#file(files, file.checksum);
-      }
-    });
-    await files.drain();
-  }
-
-  async #metadata(kind: Wanted["kind"], checksum: Checksum): Promise<Uint8Array> {
-    const there = this.#builder.get(checksum);
-    if (there !== undefined) return there.data;
-    const inherited = this.#bases.metadata(checksum);
-    let bytes: Uint8Array;
-    if (inherited !== undefined) {
-      this.#stats.inherited++;
-      bytes = inherited.data;
-    } else {
-      bytes = await this.#source.readMetadata(kind, checksum);
-      this.#stats.metadata++;
-    }
-    this.#builder.addMetadata(kind, checksum, bytes);
-    return bytes;
-  }
-
-  async #file(files: FileImport, checksum: Checksum): Promise<void> {
-    this.#builder.claim(checksum, "file");
-    if (this.#builder.has(checksum)) return;
-    const inherited = this.#bases.file(checksum);
-    if (inherited === undefined) return await files.add(checksum);
-    this.#stats.inherited++;
-    this.#builder.addEntry(checksum, inherited);
-  }
-
-  #fileArrived(file: ImportedFile): void {
-    this.#builder.addFile(file);
-    const stats = this.#stats;
-    stats.files++;
-    if (file.object !== undefined) {
-      if (file.object.cloned) stats.cloned++;
-      else {
-        stats.copied++;
-        if (file.object.outcome === "new") stats.bytesStored += file.object.size;
-      }
-      if (file.object.outcome === "repaired") {
-        this.#warn(`repaired damaged object ${file.object.id}`);
-      }
-    }
-    const objects = stats.files + stats.metadata;
-    this.#progress({ type: "progress", id: this.#commit, done: objects, objects });
   }
 
   #warn(text: string): void {
     this.#progress({ type: "warning", text });
-  }
-}
-
-interface Wanted {
-  readonly kind: Exclude<MetadataKind, "commit">;
-  readonly checksum: Checksum;
-}
-
-/** Names the object in a fault of its format. */
-function inObject<T>(kind: string, checksum: Checksum, parse: () => T): T {
-  try {
-    return parse();
-  } catch (cause) {
-    if (!(cause instanceof FormatError)) throw cause;
-    throw withContext(`${kind} object ${checksum}: ${cause.message}`, cause);
-  }
-}
-
-/** Works on items, a bounded number at a time, until none is left; work may add more. */
-async function drainQueue<T>(
-  queue: T[],
-  limit: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const running = new Set<Promise<void>>();
-  try {
-    while (queue.length > 0 || running.size > 0) {
-      while (queue.length > 0 && running.size < limit) {
-        const one: Promise<void> = work(queue.pop()!).finally(() => running.delete(one));
-        running.add(one);
-      }
-      await Promise.race(running);
-    }
-  } finally {
-    await Promise.allSettled(running);
   }
 }

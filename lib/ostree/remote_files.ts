@@ -78,13 +78,23 @@ export class RemoteFiles implements FileImport {
     options.signal?.addEventListener("abort", this.#aborted, { once: true });
   }
 
-  async add(checksum: Checksum): Promise<void> {
+  add(checksum: Checksum): Promise<void> | undefined {
     this.#check();
-    if (this.#fromJournal(checksum)) return;
+    if (this.#fromJournal(checksum)) return undefined;
+    if (this.#running.size >= this.#jobs) return this.#whenRoom(checksum);
+    this.#start(checksum);
+    return undefined;
+  }
+
+  async #whenRoom(checksum: Checksum): Promise<void> {
     while (this.#running.size >= this.#jobs) {
       await new Promise<void>((resolve) => this.#room.push(resolve));
       this.#check();
     }
+    this.#start(checksum);
+  }
+
+  #start(checksum: Checksum): void {
     const running: Promise<void> = this.#download(checksum).catch((error) => this.#fail(error))
       .finally(() => {
         this.#running.delete(running);

@@ -398,7 +398,7 @@ export class RemoteSource implements OstreeSource {
 function below(base: URL, path: string): URL {
   const escaped = path.split("/").map((part) => encodeURIComponent(part).replaceAll("%2B", "+"));
   const url = new URL(escaped.join("/"), base);
-  url.search = base.search;
+  if (base.search !== "") url.search = base.search;
   return url;
 }
 

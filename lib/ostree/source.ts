@@ -47,8 +47,8 @@ export interface ImportOptions {
 
 /** Imports file objects, several at a time. */
 export interface FileImport extends AsyncDisposable {
-  /** Asks for a file object; waits while too many are under way. */
-  add(checksum: Checksum): Promise<void>;
+  /** Asks for a file object; gives a promise to wait for while too many are under way. */
+  add(checksum: Checksum): Promise<void> | undefined;
   /**
    * Waits until everything asked for has arrived.
    *
