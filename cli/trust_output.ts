@@ -23,7 +23,7 @@ function oneLine(value: unknown): string {
 }
 
 /** What a report comes to, in a sentence. */
-export function verdictLine(report: TrustReport): string {
+function verdictLine(report: TrustReport): string {
   const { policy, links, signatures, verdict } = report;
   const failed = links.find(({ status }) => status === "FAIL");
   if (failed !== undefined) {

@@ -13,7 +13,7 @@ export function longForm(option: Option): string {
 }
 
 /** The command's name with those above it, for example `cfs oci pull`. */
-export function commandPath(command: CommandUnknownOpts): string {
+function commandPath(command: CommandUnknownOpts): string {
   const names: string[] = [];
   for (let at: CommandUnknownOpts | null = command; at !== null; at = at.parent) {
     names.unshift(at.name());

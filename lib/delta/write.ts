@@ -2,7 +2,7 @@ import { type ByteString, writeByteString } from "../base/mod.ts";
 import { TAR_DIFF_OP } from "./layout.ts";
 
 /** Most bytes of one DATA or ADD: what readers have to hold at a time (spec: oci 7.6). */
-export const OPERATION_LIMIT = 2 ** 20;
+const OPERATION_LIMIT = 2 ** 20;
 const OUT_SIZE = 256 * 1024;
 /** An operation's code and number. */
 const HEAD_LIMIT = 11;

@@ -187,8 +187,6 @@ export const DIRENT_TYPE = {
 
 /** Size of one chunk address in bytes. */
 export const CHUNK_ADDRESS_SIZE = 4;
-/** Bits of a chunk inode's `u` that hold log2(chunk size / block size). */
-export const CHUNK_FORMAT_BITS_MASK = 0x1f;
 /** The chunk address that means "no data here". */
 export const CHUNK_NULL = 0xffffffff;
 

@@ -141,7 +141,7 @@ function isBefore(a: Stat, bSec: bigint, options: { bNsec: number; c: boolean })
 }
 
 /** log2 of the chunk size of a file (spec: erofs 4.6). */
-export function chunkBits(size: number): number {
+function chunkBits(size: number): number {
   const last = size - 1;
   let bits: number;
   if (last <= 0) bits = 1;

@@ -79,7 +79,7 @@ export class AnswerExchange implements Exchange {
  *
  * @throws {HttpError} when it is larger
  */
-export async function boundedBody(
+async function boundedBody(
   url: URL,
   response: Incoming,
   { maxSize, count }: { maxSize: number; count: ByteCounter },

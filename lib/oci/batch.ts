@@ -9,7 +9,7 @@ import { ObjectDirectory, type ObjectDirectoryOptions } from "../repository/mod.
 /** Bytes of files in a batch; a larger file is written where it is unpacked. */
 export const BATCH_SIZE = 2 * 1024 * 1024;
 /** Most files in a batch. */
-export const BATCH_FILES = 1024;
+const BATCH_FILES = 1024;
 
 /** States of a batch, in its first control word. */
 const STATE = { filling: 0, done: 1, failed: 2 } as const;

@@ -150,18 +150,6 @@ export function openConfig(repository: Repository, digest: Digest): OpenConfig {
   return { config: parseConfig(document.bytes), document };
 }
 
-/** EROFS images that are linked to an image. */
-export interface LinkedImages {
-  /** Format 2. */
-  readonly v2: ObjectId | undefined;
-  /** Format 0 or 1. */
-  readonly v1: ObjectId | undefined;
-  /** Boot image, format 2. */
-  readonly bootV2: ObjectId | undefined;
-  /** Boot image, format 0 or 1. */
-  readonly bootV1: ObjectId | undefined;
-}
-
 /** Name of the reference to an image of a format. */
 export function imageRefName(version: 0 | 1 | 2, boot = false): string {
   if (boot) return version === 2 ? BOOT_IMAGE_REF : `${BOOT_IMAGE_REF}.v1`;

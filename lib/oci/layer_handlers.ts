@@ -2,12 +2,7 @@
 import type { TaskContext } from "../base/mod.ts";
 import type { ChunkedTask } from "./chunked_import.ts";
 import type { DeltaTask } from "./delta_apply.ts";
-import {
-  type ImportedLayer,
-  importLayer,
-  type LayerTarget,
-  type LayerTask,
-} from "./layer_import.ts";
+import { type ImportedLayer, importLayer, type LayerTask } from "./layer_import.ts";
 import type { StoredLayerTask } from "./stored_layer_import.ts";
 
 /** Tasks by handler. */
@@ -47,6 +42,3 @@ export const LAYER_HANDLERS: {
     return await importChunked(task, context, beforeWait);
   },
 };
-
-/** Any task of a layer. */
-export type AnyLayerTask = LayerTarget & LayerTasks[LayerHandler];

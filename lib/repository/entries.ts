@@ -13,7 +13,7 @@ import { nameText } from "./names.ts";
 import type { Category } from "./refs.ts";
 
 /** The object that a link text ends in (`XX/YYYY…`), whatever stands before it. */
-export function objectOfLink(text: string, hash: HashName): ObjectId {
+function objectOfLink(text: string, hash: HashName): ObjectId {
   const tail = text.slice(-(HASH_SIZE[hash] * 2 + 1));
   if (tail.length !== HASH_SIZE[hash] * 2 + 1 || tail[2] !== "/") {
     throw new FormatError("link", `invalid object pathname: ${text}`);

@@ -83,7 +83,7 @@ export function walkRefs(root: Fd, category: Category, below = ""): (Ref | Stray
 }
 
 /** File types as the reference prints them. */
-export const FILE_TYPES: Readonly<Record<number, string>> = {
+const FILE_TYPES: Readonly<Record<number, string>> = {
   [DT.REG]: "RegularFile",
   [DT.DIR]: UNREADABLE_DIRECTORY,
   [DT.LNK]: "Symlink",

@@ -5,9 +5,9 @@ import {
   linkFd,
   O,
   openAt,
-  openPath,
   preadFull,
   renameNoReplace,
+  reopenReadOnly,
   unlinkAt,
   writeAll,
 } from "../../ffi/mod.ts";
@@ -41,7 +41,7 @@ export class Temporary implements Disposable {
 
   /** Exchanges the writable descriptor for a read-only one, as fs-verity requires. */
   seal(): void {
-    const sealed = openPath(this.#fd.procPath, { flags: O.RDONLY });
+    const sealed = reopenReadOnly(this.#fd);
     this.#fd.close();
     this.#fd = sealed;
   }

@@ -24,7 +24,7 @@ function fail(message: string): FormatError {
 }
 
 /** `/` and the name without one leading and all trailing slashes; `/` alone becomes empty. */
-export function absolutePath(name: ByteString): ByteString {
+function absolutePath(name: ByteString): ByteString {
   let end = name.length;
   while (end > 0 && name.charCodeAt(end - 1) === SLASH) end--;
   if (end === 0) return "";

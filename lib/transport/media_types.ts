@@ -9,7 +9,7 @@ export const CONFIG_TYPE = "application/vnd.oci.image.config.v1+json";
 /** Docker schema 2 manifest. */
 export const DOCKER_MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json";
 /** Docker schema 2 manifest list. */
-export const DOCKER_INDEX_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json";
+const DOCKER_INDEX_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json";
 /** Docker image config; same content as the OCI one. */
 export const DOCKER_CONFIG_TYPE = "application/vnd.docker.container.image.v1+json";
 

@@ -9,7 +9,7 @@ import { parseImageReference, parseLayoutReference } from "./reference.ts";
  *
  * @throws {InvalidNameError} for digests and positions, which only sources can have
  */
-export function parseTarget(rest: string): LayoutTarget {
+function parseTarget(rest: string): LayoutTarget {
   const { path, select } = parseLayoutReference(rest);
   if (select === undefined) return { path, tag: undefined };
   if (select.by !== "tag") {

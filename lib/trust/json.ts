@@ -82,7 +82,7 @@ export interface JsonLimits {
 }
 
 /** Largest document, in bytes. */
-export const MAX_JSON_SIZE = 4 * 1024 * 1024;
+const MAX_JSON_SIZE = 4 * 1024 * 1024;
 
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const WORDS: readonly (readonly [string, JsonWord["value"]])[] = [

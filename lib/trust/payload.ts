@@ -5,7 +5,7 @@ import { Fields } from "./fields.ts";
 import { JsonError, jsonText, parseStrictJson } from "./json.ts";
 
 /** Kinds of payloads, by what they say of themselves. */
-export const PAYLOAD_TYPES: Readonly<Record<PayloadKind, string>> = {
+const PAYLOAD_TYPES: Readonly<Record<PayloadKind, string>> = {
   simple: "atomic container signature",
   cosign: "cosign container image signature",
 };

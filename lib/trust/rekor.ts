@@ -75,7 +75,7 @@ export function checkPromise(promise: LogPromise, logged: LoggedSignature): Date
  *
  * @throws {PolicyError} when none of the keys made it
  */
-export function checkLogSignature(promise: LogPromise, logKeys: readonly PublicKey[]): void {
+function checkLogSignature(promise: LogPromise, logKeys: readonly PublicKey[]): void {
   for (const key of logKeys) {
     if (key.type !== "ec") throw new PolicyError("Rekor public keys must be ECDSA keys");
   }

@@ -92,16 +92,6 @@ export function plainImage(transport: string, rest: string): PolicyImage {
 const PATH_TRANSPORTS: readonly string[] = ["dir", "oci", "oci-archive", "sif"];
 const UNSCOPED: readonly string[] = ["docker-archive", "tarball"];
 
-/** The transports whose scopes are known. */
-export const KNOWN_TRANSPORTS: readonly string[] = [
-  "docker",
-  "atomic",
-  "docker-daemon",
-  ...PATH_TRANSPORTS,
-  ...UNSCOPED,
-  "containers-storage",
-];
-
 /** Whether a policy may have this scope for a transport; `""` it always may (spec: trust 2). */
 export function isValidScope(transport: string, scope: string): boolean {
   if (scope === "") return true;

@@ -13,7 +13,7 @@ import type { SigstoreAttachment } from "./signature.ts";
 import { type Claims, type SignatureVerdict, signatureVerdict } from "./verdict.ts";
 
 /** Annotations of a layer that is a signature. */
-export const COSIGN_ANNOTATION = {
+const COSIGN_ANNOTATION = {
   signature: "dev.cosignproject.cosign/signature",
   certificate: "dev.sigstore.cosign/certificate",
   chain: "dev.sigstore.cosign/chain",
