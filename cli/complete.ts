@@ -95,13 +95,17 @@ function commandCandidates(group: string | undefined): Candidate[] {
 async function valueCompletion(
   context: Context,
   current: string,
-  of: { choices: readonly string[] | undefined; source: CompletionSource | undefined },
+  of: {
+    choices: readonly string[] | undefined;
+    source: CompletionSource | undefined;
+    otherwise: Completion["fallback"];
+  },
 ): Promise<Completion> {
   if (of.choices !== undefined) {
     const candidates = of.choices.map((value) => ({ value, description: "" }));
     return { candidates: starting(candidates, current), fallback: "none" };
   }
-  if (of.source === undefined) return { candidates: [], fallback: "files" };
+  if (of.source === undefined) return { candidates: [], fallback: of.otherwise };
   if (of.source === "file") return { candidates: [], fallback: "files" };
   if (of.source === "directory") return { candidates: [], fallback: "directories" };
   const candidates = await candidatesOf(of.source, { context, current });
@@ -117,6 +121,7 @@ async function optionValue(
   const completion = await valueCompletion(context, current, {
     choices: option.argChoices,
     source: sourceOf(command, option),
+    otherwise: "none",
   });
   return {
     ...completion,
@@ -161,6 +166,7 @@ async function completeWord(
   return await valueCompletion(context, current, {
     choices: argument.argChoices,
     source: sourceOf(command, index),
+    otherwise: "files",
   });
 }
 

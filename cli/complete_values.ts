@@ -127,6 +127,14 @@ async function commitNames(repository: Repository, withIds: boolean): Promise<Ca
   return [...tags, ...ids.map((value) => ({ value, description: "" }))];
 }
 
+async function remoteNames(repository: Repository): Promise<Candidate[]> {
+  const { RemoteStore } = await import("../lib/ostree/mod.ts");
+  return new RemoteStore(repository.directory).list().map(({ name, options }) => ({
+    value: name,
+    description: options.get("url") ?? "",
+  }));
+}
+
 async function fromRepository(
   repository: Repository,
   source: RepositorySource,
@@ -150,6 +158,8 @@ async function fromRepository(
       return await commitNames(repository, false);
     case "ostree-commit":
       return await commitNames(repository, true);
+    case "ostree-remote":
+      return await remoteNames(repository);
     case "layer":
       return repository.listStreams().filter((name) => name.startsWith(LAYER_STREAM)).map((
         name,

@@ -22,6 +22,7 @@ export type CompletionSource =
   | "layer"
   | "ostree-tag"
   | "ostree-commit"
+  | "ostree-remote"
   | "root"
   | "image-path"
   | "file"
@@ -90,8 +91,16 @@ const SHARED_SOURCES: Readonly<Record<string, CompletionSource>> = {
   "--xattrs": "xattrs",
   "--authfile": "file",
   "--cert-dir": "directory",
+  "--digestfile": "file",
   "--gpg-keyring": "file",
+  "--lookaside": "directory",
   "--policy": "file",
+  "--registries.d": "directory",
+  "--remote": "ostree-remote",
+  "--sign-keyfile": "file",
+  "--tls-ca-path": "file",
+  "--tls-client-cert-path": "file",
+  "--tls-client-key-path": "file",
   "--upperdir": "directory",
   "--workdir": "directory",
 };

@@ -1,7 +1,7 @@
 import { pushImage, type PushResult } from "../../lib/oci/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, parsed, withNotes } from "../declare.ts";
+import { collect, newCommand, parsed, withNotes } from "../declare.ts";
 import { parseCount } from "../jobs.ts";
 import { openImageArgument, parseImageArgument } from "../oci_names.ts";
 import { openRepository } from "../open_repository.ts";
@@ -51,9 +51,9 @@ export function command(context: Context): CommandUnknownOpts {
       )
       .addOption(
         new Option(
-          "--mount-from <NAME...>",
-          "Other repositories of the registry, as HOST/NAME, that may have the layers",
-        ),
+          "--mount-from <NAME>",
+          "Another repository of the registry, as HOST/NAME, that may have the layers (may be repeated)",
+        ).argParser(collect),
       )
       .option("--referrers", "Push the artifacts that refer to the image, too")
       .option("--digestfile <FILE>", "Write the digest of the pushed manifest to a file")

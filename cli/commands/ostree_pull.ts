@@ -125,6 +125,7 @@ export function command(context: Context): CommandUnknownOpts {
       "cfs --repo r ostree pull --mirror --depth=1 https://example.org/repo",
     ],
     complete: {
+      "0": "ostree-remote",
       "--base-name": "ostree-tag",
       "--cookies": "file",
       "--tls-ca-path": "file",

@@ -170,6 +170,6 @@ export function command(context: Context): CommandUnknownOpts {
       "cfs --repo r ostree remote list -u",
       "cfs --repo r ostree remote show origin",
     ],
-    complete: { "--gpg-import": "file" },
+    complete: { "1": "ostree-remote", "--gpg-import": "file" },
   });
 }

@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { COMMANDS } from "../../cli/command_table.ts";
+import { Context } from "../../cli/context.ts";
+import { declareCommand } from "../../cli/program.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { call } from "./_call.ts";
 
@@ -112,6 +115,18 @@ Deno.test("options that are for lists may be given several times", async () => {
   await call(["init", "--insecure", repo]);
   const { code, stderr } = await call(["--repo", repo, "gc", "-r", "a", "-r", "b"]);
   assert.deepEqual([code, stderr.split("\n")[0]], [1, "Error: root not found: a"]);
+});
+
+Deno.test("no option takes the words after its value for more of them", async (t) => {
+  const sink = { writeSync: (bytes: Uint8Array) => bytes.length, isTerminal: () => false };
+  for (const entry of COMMANDS) {
+    await t.step(entry.name, async () => {
+      const context = new Context({ programName: "cfs", stdout: sink, stderr: sink });
+      const command = await declareCommand(entry, context);
+      const variadic = command.options.filter((option) => option.variadic);
+      assert.deepEqual(variadic.map(({ flags }) => flags), []);
+    });
+  }
 });
 
 const unsupported: { args: string[]; code: number; first: RegExp }[] = [

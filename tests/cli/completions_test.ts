@@ -47,6 +47,16 @@ const cases: { words: string[]; values: string[]; end?: string }[] = [
   { words: ["completions", ""], values: ["bash", "fish", "zsh"] },
   { words: ["compute-id", "--xattrs=keep"], values: ["--xattrs=keep-user-xattrs"] },
   { words: ["oci", "pull", "oci"], values: ["oci:", "oci-archive:"] },
+  { words: ["oci", "pull", "docker"], values: ["docker://", "docker-archive:", "docker-daemon:"] },
+  { words: ["oci", "pull", "docker://h"], values: [] },
+  { words: ["oci", "push", "x", "d"], values: ["docker://", "dir:"] },
+  { words: ["oci", "pull", "--policy", ""], values: [], end: ":files" },
+  { words: ["oci", "pull", "--cert-dir=x"], values: [], end: ":directories" },
+  { words: ["oci", "delta", "c"], values: ["create"] },
+  { words: ["oci", "delta", "create", "oci:x", "oci-"], values: ["oci-archive:"] },
+  { words: ["ostree", "remote", "l"], values: ["list"] },
+  { words: ["ostree", "remote", "add", "--gpg-import", ""], values: [], end: ":files" },
+  { words: ["dump-files", "x", "/u"], values: [] },
   { words: ["oci", "pull", "--platform", "linux/arm6"], values: ["linux/arm64"] },
   { words: ["import-image", "name"], values: [], end: ":files" },
   {
@@ -62,6 +72,9 @@ const cases: { words: string[]; values: string[]; end?: string }[] = [
   { words: ["--repo", "DIR/oci256", "oci", "inspect", "@"], values: [`@${MANIFEST}`] },
   { words: ["--repo", "DIR/oci256", "oci", "inspect", ""], values: [TAG, `@${MANIFEST}`] },
   { words: ["--repo", "DIR/oci256", "oci", "layer", "sha256:2"], values: [LAYER] },
+  { words: ["--repo", "DIR/oci256", "oci", "delta", "create", "foo"], values: [TAG] },
+  { words: ["--repo", "DIR/oci256", "ostree", "remote", "show", ""], values: ["origin"] },
+  { words: ["--repo", "DIR/oci256", "ostree", "pull", "or"], values: ["origin"] },
   { words: ["--repo", "DIR/oci256", "cat", `oci-layer-`], values: [`oci-layer-${LAYER}`] },
   { words: ["--repo", "DIR/nope", "mount", ""], values: [] },
 ];
@@ -69,6 +82,8 @@ const cases: { words: string[]; values: string[]; end?: string }[] = [
 Deno.test("__complete offers names, options and what the chosen repository has", async (t) => {
   using dir = new TempDir();
   await repositories(dir.path);
+  const url = "http://127.0.0.1:1/";
+  await call(["--repo", dir.join("oci256"), "ostree", "remote", "add", "origin", url]);
   for (const { words, values, end = ":none" } of cases) {
     await t.step(words.join(" "), async () => {
       const actual = await offered(words.map((word) => word.replaceAll("DIR", dir.path)));
