@@ -1,6 +1,38 @@
 /**
  * OCI images in a composefs repository: pulling, tags, layers, trees and images.
  *
+ * @example Pull an image from a layout that is made here
+ * ```ts
+ * import { listTags, openImageRef, pullImage } from "./mod.ts";
+ * import { initRepository, Repository } from "../repository/mod.ts";
+ * import assert from "node:assert/strict";
+ * import { createHash } from "node:crypto";
+ *
+ * const dir = Deno.makeTempDirSync();
+ * Deno.mkdirSync(`${dir}/layout/blobs/sha256`, { recursive: true });
+ * const blob = (type: string, content: Uint8Array | object) => {
+ *   const text = content instanceof Uint8Array ? content : JSON.stringify(content);
+ *   const bytes = typeof text === "string" ? new TextEncoder().encode(text) : text;
+ *   const hash = createHash("sha256").update(bytes).digest("hex");
+ *   Deno.writeFileSync(`${dir}/layout/blobs/sha256/${hash}`, bytes);
+ *   const mediaType = `application/vnd.oci.image.${type}`;
+ *   return { mediaType, digest: `sha256:${hash}`, size: bytes.length };
+ * };
+ * const layer = blob("layer.v1.tar", new Uint8Array(1024)); // a tar with nothing in it
+ * const rootfs = { type: "layers", diff_ids: [layer.digest] };
+ * const config = blob("config.v1+json", { os: "linux", architecture: "amd64", rootfs });
+ * const manifest = blob("manifest.v1+json", { schemaVersion: 2, config, layers: [layer] });
+ * const index = { schemaVersion: 2, manifests: [manifest] };
+ * Deno.writeTextFileSync(`${dir}/layout/index.json`, JSON.stringify(index));
+ *
+ * initRepository(`${dir}/repo`, { insecure: true });
+ * using repository = Repository.open(`${dir}/repo`);
+ * await pullImage(repository, `oci:${dir}/layout`, { name: "empty" });
+ * assert.deepEqual(listTags(repository).map(({ name }) => name), ["empty"]);
+ * assert.equal(openImageRef(repository, "empty").manifestDigest.toString(), manifest.digest);
+ * Deno.removeSync(dir, { recursive: true });
+ * ```
+ *
  * @module
  */
 export {
