@@ -191,6 +191,8 @@ class Pull {
         readDetachedMetadata(repository, stored);
       await verify({ checksum: this.#commit, bytes, commit: stored.commit, detached });
     }
+    // A server can lead back to what is there as well as to anything else.
+    this.#checkBinding(stored.commit);
     if (pullTag !== undefined) {
       tagCommit(repository, this.#commit, pullTag);
       repository.sync();

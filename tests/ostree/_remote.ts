@@ -22,6 +22,7 @@ import {
   listCommits,
   listCommitTags,
   ostreeObjectPath,
+  Variant,
 } from "../../lib/ostree/mod.ts";
 import { initRepository, Repository } from "../../lib/repository/mod.ts";
 
@@ -69,7 +70,7 @@ export type MemoryFile = readonly [name: string, content: Uint8Array];
 export function addCommit(
   remote: MemoryRemote,
   files: readonly MemoryFile[],
-  options: { ref: string; parent?: Checksum },
+  options: { ref: string; parent?: Checksum; timestamp?: bigint; bound?: readonly string[] },
 ): Checksum {
   const encoder = new TextEncoder();
   const put = (extension: "commit" | "dirtree" | "dirmeta", bytes: Uint8Array): Checksum => {
@@ -95,15 +96,16 @@ export function addCommit(
     remote.set(`/objects/${ostreeObjectPath(checksum, "filez")}`, archive);
     return { name: utf8ByteString(name), checksum };
   });
+  const { bound, timestamp = 1n } = options;
   const commit = put(
     "commit",
     encodeCommit({
-      metadata: [],
+      metadata: bound === undefined ? [] : [["ostree.ref-binding", new Variant("as", bound)]],
       ...(options.parent === undefined ? {} : { parent: options.parent }),
       related: [],
       subject: "test",
       body: "",
-      timestamp: 1n,
+      timestamp,
       rootTree: put("dirtree", encodeDirTree({ files: tree, dirs: [] })),
       rootMeta: put("dirmeta", encodeDirMeta({ uid: 0, gid: 0, mode: 0o40755, xattrs: new Map() })),
     }),
