@@ -1,9 +1,8 @@
 import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
-import { imageId } from "../image_id.ts";
-import { defaultsWithoutRepository, formatWithoutRepository } from "../open_repository.ts";
-import { addRootOptions, readRoot, type RootOptions } from "../scan_root.ts";
+import { rootId } from "../root_id.ts";
+import { addRootOptions, type RootOptions } from "../scan_root.ts";
 
 /** Declares `compute-id`. */
 export function command(context: Context): CommandUnknownOpts {
@@ -14,14 +13,8 @@ export function command(context: Context): CommandUnknownOpts {
     )
     .argument("<PATH>", "The path to the filesystem")
     .action(async (path, options: RootOptions) => {
-      const defaults = defaultsWithoutRepository(context);
-      const { algorithm } = defaults;
-      const version = formatWithoutRepository(context, defaults);
-      const tree = await readRoot(context, path, {
-        scan: { hash: algorithm.hash },
-        root: options,
-      });
-      context.stdout.line(imageId(tree, { version, algorithm }));
+      const { id } = await rootId(context, path, options);
+      context.stdout.line(id);
     });
   addRootOptions(declared, { bootable: true });
   return withNotes(declared, {

@@ -1,9 +1,8 @@
 import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
-import { imageId } from "../image_id.ts";
-import { defaultsWithoutRepository, formatWithoutRepository } from "../open_repository.ts";
-import { addRootOptions, readRoot, type RootOptions } from "../scan_root.ts";
+import { rootId } from "../root_id.ts";
+import { addRootOptions, type RootOptions } from "../scan_root.ts";
 
 const DESCRIPTION = `Read rootfs located at a path and compute the composefs kernel argument string.
 
@@ -20,14 +19,8 @@ export function command(context: Context): CommandUnknownOpts {
     .description(DESCRIPTION)
     .argument("<PATH>", "The path to the filesystem")
     .action(async (path, options: RootOptions) => {
-      const defaults = defaultsWithoutRepository(context);
-      const { algorithm } = defaults;
-      const version = formatWithoutRepository(context, defaults);
-      const tree = await readRoot(context, path, {
-        scan: { hash: algorithm.hash },
-        root: { ...options, bootable: true },
-      });
-      const id = imageId(tree, { version, algorithm });
+      const root = { ...options, bootable: true };
+      const { id, version, algorithm } = await rootId(context, path, root);
       const optional = context.globals.insecure ? "?" : "";
       context.stdout.line(
         version === OLD_FORMAT
