@@ -73,24 +73,22 @@ export function toHex(bytes: Uint8Array, start = 0, end: number = bytes.length):
   return bytes.subarray(start, end).toHex();
 }
 
-function nibble(unit: number): number {
-  if (unit >= 48 && unit <= 57) return unit - 48;
-  if (unit >= 97 && unit <= 102) return unit - 87;
-  if (unit >= 65 && unit <= 70) return unit - 55;
-  return -1;
-}
-
-/** Writes the bytes of a hex string (either case) into `out` at `offset`. */
+/**
+ * Writes the bytes of a hex string (either case) into `out` at `offset`.
+ *
+ * @throws {RangeError} when it does not fit or is not hex
+ */
 export function writeHex(hex: string, out: Uint8Array, offset: number): void {
   const count = hex.length / 2;
   if (!Number.isInteger(count) || offset + count > out.length) {
     throw new RangeError(`Hex string of ${hex.length} digits does not fit`);
   }
-  for (let i = 0; i < count; i++) {
-    const high = nibble(hex.charCodeAt(2 * i));
-    const low = nibble(hex.charCodeAt(2 * i + 1));
-    if (high < 0 || low < 0) throw new RangeError(`Invalid hex digit at position ${2 * i}`);
-    out[offset + i] = high * 16 + low;
+  try {
+    out.subarray(offset, offset + count).setFromHex(hex);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    const bad = hex.search(/[^0-9a-fA-F]/);
+    throw new RangeError(`Invalid hex digit at position ${bad - bad % 2}`);
   }
 }
 
