@@ -1,15 +1,12 @@
 /** Applying a tar-diff: the new layer's bytes from the old image's files (spec: oci 7.2). */
 import { FormatError } from "../base/mod.ts";
+import { OperationBudget } from "./budget.ts";
 import { TAR_DIFF_MAGIC, TAR_DIFF_OP } from "./layout.ts";
 import { TarDiffReader } from "./read.ts";
 import { type DeltaSource, sourceFault, type SourceFile } from "./source.ts";
 
 /** Size of the pieces that come out. */
 const PIECE = 256 * 1024;
-/** Default of {@linkcode TarDiffOptions.limit}. */
-const OUTPUT_LIMIT = 64 * 2 ** 30;
-/** Idle operations (OPEN, SEEK) that are allowed besides one for each byte that comes out. */
-const IDLE_ALLOWANCE = 10_000_000;
 
 const WORD = 4;
 const LOW_BITS = 0x7f7f7f7f;
@@ -42,7 +39,7 @@ export interface ApplyTarDiffOptions extends TarDiffOptions {
 export class TarDiffPatcher {
   readonly #reader = new TarDiffReader();
   readonly #source: DeltaSource;
-  readonly #limit: number;
+  readonly #budget: OperationBudget;
   readonly #copied: TarDiffOptions["copied"];
   /** Carved from one buffer, so that addresses can be taken of it and words fit. */
   readonly #out = new Uint8Array(PIECE);
@@ -51,21 +48,19 @@ export class TarDiffPatcher {
   #addend: Uint8Array | undefined;
   #addendWords: Int32Array | undefined;
   #used = 0;
-  #produced = 0;
-  #idle = 0;
   #file: SourceFile | undefined;
   #position = 0;
 
   /** Starts with no current file. */
   constructor(options: TarDiffOptions) {
     this.#source = options.source;
-    this.#limit = options.limit ?? OUTPUT_LIMIT;
+    this.#budget = new OperationBudget(options.limit);
     this.#copied = options.copied;
   }
 
   /** Bytes that came out so far. */
   get produced(): number {
-    return this.#produced;
+    return this.#budget.produced;
   }
 
   /**
@@ -83,7 +78,7 @@ export class TarDiffPatcher {
         case "more":
           return;
         case TAR_DIFF_OP.data:
-          if (reader.first) this.#account(reader.n);
+          if (reader.first) this.#budget.produce(reader.n);
           for (let at = 0; at < reader.bytes.length;) {
             const count = Math.min(PIECE - this.#used, reader.bytes.length - at);
             this.#out.set(
@@ -95,16 +90,16 @@ export class TarDiffPatcher {
           }
           break;
         case TAR_DIFF_OP.open:
-          this.#rest();
+          this.#budget.rest();
           this.#file = this.#source.open(reader.path);
           this.#position = 0;
           break;
         case TAR_DIFF_OP.copy:
           this.#check(reader.n);
           if (this.#position === 0 && reader.n === this.#file!.size) {
-            this.#copied?.(this.#file!, this.#produced);
+            this.#copied?.(this.#file!, this.#budget.produced);
           }
-          this.#account(reader.n);
+          this.#budget.produce(reader.n);
           for (let left = reader.n; left > 0;) {
             const count = Math.min(PIECE - this.#used, left);
             this.#read(count);
@@ -113,7 +108,7 @@ export class TarDiffPatcher {
           }
           break;
         case TAR_DIFF_OP.add:
-          if (reader.first) this.#account(this.#checkAdd(reader.n));
+          if (reader.first) this.#budget.produce(this.#checkAdd(reader.n));
           for (let at = 0; at < reader.bytes.length;) {
             const count = Math.min(PIECE - this.#used, reader.bytes.length - at);
             this.#read(count);
@@ -123,7 +118,7 @@ export class TarDiffPatcher {
           }
           break;
         case TAR_DIFF_OP.seek:
-          this.#rest();
+          this.#budget.rest();
           if (this.#file === undefined) throw sourceFault("No current file set in data source");
           this.#position = reader.n;
       }
@@ -145,21 +140,6 @@ export class TarDiffPatcher {
     const piece = this.#used === PIECE ? this.#out : this.#out.subarray(0, this.#used);
     this.#used = 0;
     return piece;
-  }
-
-  /** Counts what is going to come out. */
-  #account(n: number): void {
-    this.#produced += n;
-    if (this.#produced > this.#limit) {
-      throw new FormatError("tar-diff", `Layer exceeds the limit of ${this.#limit} bytes`);
-    }
-  }
-
-  /** Counts an operation that nothing comes out of: they are small, and so can be very many. */
-  #rest(): void {
-    if (++this.#idle > IDLE_ALLOWANCE + this.#produced) {
-      throw new FormatError("tar-diff", "Too many operations that nothing comes out of");
-    }
   }
 
   /** Whether the current file has `n` more bytes. */

@@ -29,6 +29,7 @@ export {
   TAR_DIFF_TYPE,
   type TarDiffOp,
 } from "./layout.ts";
+export { OperationBudget } from "./budget.ts";
 export { TarDiffReader, type TarDiffStep } from "./read.ts";
 export {
   applyTarDiff,

@@ -27,6 +27,8 @@ export interface SourceTableMemory {
   readonly records: SharedArrayBuffer;
   /** Paths, contents of small files, and object ids as hex. */
   readonly bytes: SharedArrayBuffer;
+  /** Where hashes start: images could be made whose paths all fall into one slot. */
+  readonly seed: number;
 }
 
 /** Fields of a record: positions in 64-bit floats, which hold all sizes exactly. */
@@ -37,15 +39,19 @@ const KIND = ["directory", "other", "inline", "external"] as const;
 
 /** Slots for each entry, at least; keeps searches short. */
 const SLOTS_AN_ENTRY = 2;
-const FNV_BASIS = 0x811c9dc5;
 const FNV_PRIME = 0x01000193;
+const MIX_A = 0x85ebca6b;
+const MIX_B = 0xc2b2ae35;
 
-function hash(path: ByteString): number {
-  let value = FNV_BASIS;
+function hash(path: ByteString, seed: number): number {
+  let value = seed;
   for (let i = 0; i < path.length; i++) {
     value = Math.imul(value ^ path.charCodeAt(i), FNV_PRIME);
   }
-  return value >>> 0;
+  // The low bits alone would only depend on the low bits of the seed.
+  value = Math.imul(value ^ value >>> 16, MIX_A);
+  value = Math.imul(value ^ value >>> 13, MIX_B);
+  return (value ^ value >>> 16) >>> 0;
 }
 
 /**
@@ -70,6 +76,7 @@ export function buildSourceTable(
       entries.size * RECORD_FIELDS * Float64Array.BYTES_PER_ELEMENT,
     ),
     bytes: new SharedArrayBuffer(size),
+    seed: crypto.getRandomValues(new Uint32Array(1))[0]!,
   };
   const slots = new Int32Array(memory.slots);
   const records = new Float64Array(memory.records);
@@ -92,7 +99,7 @@ export function buildSourceTable(
       records[at + RECORD.size] = entry.size;
     }
     records[at + RECORD.dataLength] = used - records[at + RECORD.data]!;
-    let slot = hash(path) % slotCount;
+    let slot = hash(path, memory.seed) % slotCount;
     while (slots[slot] !== 0) slot = (slot + 1) % slotCount;
     slots[slot] = ++number;
   }
@@ -104,9 +111,11 @@ export class SourceTable {
   readonly #slots: Int32Array;
   readonly #records: Float64Array;
   readonly #bytes: Uint8Array;
+  readonly #seed: number;
 
   /** Reads memory of {@linkcode buildSourceTable}. */
   constructor(memory: SourceTableMemory) {
+    this.#seed = memory.seed;
     this.#slots = new Int32Array(memory.slots);
     this.#records = new Float64Array(memory.records);
     this.#bytes = new Uint8Array(memory.bytes);
@@ -120,7 +129,7 @@ export class SourceTable {
   /** What is at a path; `undefined` when there is nothing. */
   find(path: ByteString): SourceEntry | undefined {
     const count = this.#slots.length;
-    for (let slot = hash(path) % count;; slot = (slot + 1) % count) {
+    for (let slot = hash(path, this.#seed) % count;; slot = (slot + 1) % count) {
       const number = this.#slots[slot]!;
       if (number === 0) return undefined;
       const at = (number - 1) * RECORD_FIELDS;

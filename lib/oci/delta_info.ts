@@ -1,6 +1,7 @@
 /** Looking into a delta without applying it (spec: oci 7.1, 7.2). */
 import { type Digest, FormatError, UnsupportedError, withContext } from "../base/mod.ts";
 import {
+  OperationBudget,
   TAR_DIFF_OP,
   TAR_DIFF_TYPE,
   type TarDiffOp,
@@ -83,6 +84,8 @@ export interface DeltaInfoOptions extends SourceOptions {
 }
 
 const PIECE = 256 * 1024;
+/** More different files than this are in no image. */
+const MAX_SOURCES = 1_000_000;
 
 /**
  * Reads what a delta says and does. Blobs on this machine are checked against their digests and
@@ -175,7 +178,7 @@ async function countOperations(packed: Iterable<Uint8Array>): Promise<TarDiffFac
   const counts = new Map<TarDiffOp, { count: number; bytes: number }>();
   const paths = new Set<string>();
   const reader = new TarDiffReader();
-  let outputSize = 0;
+  const budget = new OperationBudget();
   for await (const text of tarDiffText(packed, (pieces) => unpack(pieces, "zstd"))) {
     reader.feed(text);
     for (let step = reader.next(); step !== "more"; step = reader.next()) {
@@ -183,10 +186,15 @@ async function countOperations(packed: Iterable<Uint8Array>): Promise<TarDiffFac
       let entry = counts.get(step);
       if (entry === undefined) counts.set(step, entry = { count: 0, bytes: 0 });
       entry.count++;
-      if (step === TAR_DIFF_OP.open) paths.add(reader.path);
-      else if (step !== TAR_DIFF_OP.seek) {
+      if (step === TAR_DIFF_OP.open || step === TAR_DIFF_OP.seek) budget.rest();
+      else {
         entry.bytes += reader.n;
-        outputSize += reader.n;
+        budget.produce(reader.n);
+      }
+      if (step !== TAR_DIFF_OP.open) continue;
+      paths.add(reader.path);
+      if (paths.size > MAX_SOURCES) {
+        throw new FormatError("tar-diff", `More than ${MAX_SOURCES} files are opened`);
       }
     }
   }
@@ -196,6 +204,6 @@ async function countOperations(packed: Iterable<Uint8Array>): Promise<TarDiffFac
   return {
     operations: { data: of(data), open: of(open), copy: of(copy), add: of(add), seek: of(seek) },
     sources: paths.size,
-    outputSize,
+    outputSize: budget.produced,
   };
 }

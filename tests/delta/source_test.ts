@@ -90,6 +90,17 @@ Deno.test("SourceTable finds what was put in, and says why it does not", () => {
   assert.equal(source.open("usr/small").read(buffer, 9), 0);
 });
 
+Deno.test("SourceTable has its paths in other places each time, so that no image can choose them", () => {
+  const entries = new Map(Array.from({ length: 500 }, (_, i) => [`usr/${i}`, text(`${i}`)]));
+  const tables = [1, 2].map(() => buildSourceTable(entries));
+  assert.notDeepEqual(...tables.map(({ slots }) => new Int32Array(slots)) as [unknown, unknown]);
+  for (const memory of tables) {
+    const table = new SourceTable(memory);
+    for (const [path, entry] of entries) assert.deepEqual(table.find(path), entry);
+    assert.equal(table.find("usr/500"), undefined);
+  }
+});
+
 Deno.test("treeSources() knows all names, whatever they lead to", () => {
   const root = new Directory(STAT);
   const dir = new Directory(STAT);
