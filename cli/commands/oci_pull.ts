@@ -41,6 +41,7 @@ function show({ stdout }: Context, result: PullResult): void {
     formatSize(stats.bytesInlined)
   } inlined`;
   stdout.line(`objects  ${counts}; ${sizes}`);
+  if (result.delta !== undefined) stdout.line(`delta    ${result.delta}`);
   const parts = result.layers.flatMap(({ partial }) => partial.used ? [partial] : []);
   if (parts.length === 0) return;
   const sum = (key: "fetchedBytes" | "reusedBytes") =>
@@ -158,6 +159,7 @@ export function command(context: Context): CommandUnknownOpts {
           bytes_stored: stats.bytesStored,
           bytes_inlined: stats.bytesInlined,
         },
+        delta: result.delta ?? null,
         layers: result.layers,
       });
     });

@@ -1,5 +1,11 @@
 /** Pulling with deltas: applying one that is asked for, or using one that was found. */
-import { NotFoundError, PolicyError, type ProgressSink, UnsupportedError } from "../base/mod.ts";
+import {
+  type Digest,
+  NotFoundError,
+  PolicyError,
+  type ProgressSink,
+  UnsupportedError,
+} from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { PublicKey } from "../signature/mod.ts";
 import type { KeepSignatures } from "./admission.ts";
@@ -36,6 +42,8 @@ export interface DeltaImage {
   readonly documents: ImageDocuments;
   /** Where missing layers come from. */
   readonly supply: LayerSupply;
+  /** Digest of the delta that was found for the image, when one was. */
+  readonly found?: Digest | undefined;
   /** Stores the signature that was asked for, when the image is there. */
   readonly keep?: KeepSignatures | undefined;
 }
@@ -124,14 +132,14 @@ function assertObtainable(
 /**
  * Looks for a delta of an image, and prepares the supply of its layers.
  *
- * @returns `undefined` when there is none to be used
+ * @returns the supply and the digest of the delta; `undefined` when there is none to be used
  * @throws {NotFoundError} when one is required, and there is none
  */
 export async function discoverDelta(
   repository: Repository,
   source: ImageSource,
   options: DeltaOptions & { documents: ImageDocuments },
-): Promise<LayerSupply | undefined> {
+): Promise<{ supply: LayerSupply; found: Digest } | undefined> {
   const { delta: mode = "auto", documents, whole, layerLimit, progress } = options;
   if (options.verifyKey !== undefined) {
     throw new PolicyError("The image is no delta, so it has no embedded signature");
@@ -153,7 +161,7 @@ export async function discoverDelta(
   }
   const { descriptor, delta, base } = found;
   progress?.({ type: "message", text: `Applying delta ${descriptor.digest}` });
-  return deltaLayers(repository, wanted, {
+  const supply = deltaLayers(repository, wanted, {
     delta,
     source,
     base,
@@ -162,4 +170,5 @@ export async function discoverDelta(
     layerLimit,
     progress,
   });
+  return { supply, found: descriptor.digest };
 }

@@ -115,6 +115,11 @@ export interface PullResult {
   readonly stats: PullStats;
   /** How the layers came that were not there. */
   readonly layers: readonly LayerReport[];
+  /**
+   * Digest of the delta that was found for the image and applied; warnings tell of layers that it
+   * was of no use for. `undefined` without one, and where the reference is a delta itself.
+   */
+  readonly delta?: Digest | undefined;
 }
 
 /**
@@ -176,7 +181,7 @@ async function pullFrom(
     progress,
     report: (layer) => layers.push(layer),
   });
-  const { documents, supply, keep: keepVerified } = delta
+  const { documents, supply, found, keep: keepVerified } = delta
     ? await openDelta(repository, source, { ...options, whole, selected })
     : await openImage(repository, source, { ...options, whole, selected });
   if (delta && options.verifyKey === undefined) {
@@ -205,6 +210,7 @@ async function pullFrom(
     tag,
     ...imported,
     layers,
+    ...(found === undefined ? {} : { delta: found }),
   };
 }
 
@@ -218,12 +224,12 @@ async function openImage(
   const configBytes = await source.document(selected.manifest.config, "image config");
   const documents = { selected, configBytes };
   if (source.remote && selected.index === undefined) checkPlatform(documents, options);
-  const supply = await discoverDelta(repository, source, { ...options, documents });
-  if (supply === undefined && source.remote) {
+  const delta = await discoverDelta(repository, source, { ...options, documents });
+  if (delta === undefined && source.remote) {
     const { missing } = missingLayers(repository, wantedLayers(documents), options);
     assertRoom(repository, source, missing);
   }
-  return { documents, supply: supply ?? whole };
+  return { documents, supply: whole, ...delta };
 }
 
 /**

@@ -186,13 +186,21 @@ testWith({
       mode?: "auto" | "off" | "require";
       /** Whole layers that are fetched. */
       whole: number;
+      /** The delta that the pull says it found. */
+      found?: JsonDescriptor;
       warns?: RegExp;
       fault?: RegExp;
     }[] = [
-      { name: "a good one", deltas: [good], whole: 0 },
-      { name: "a good one that is required", deltas: [good], mode: "require", whole: 0 },
-      { name: "the best one", deltas: [partial, good], whole: 0 },
-      { name: "one for some layers", deltas: [partial], whole: 3 },
+      { name: "a good one", found: good, deltas: [good], whole: 0 },
+      {
+        name: "a good one that is required",
+        found: good,
+        deltas: [good],
+        mode: "require",
+        whole: 0,
+      },
+      { name: "the best one", found: good, deltas: [partial, good], whole: 0 },
+      { name: "one for some layers", found: partial, deltas: [partial], whole: 3 },
       { name: "a good one that is not wanted", deltas: [good], mode: "off", whole: LAYERS },
       { name: "none", deltas: [], whole: LAYERS },
       {
@@ -205,6 +213,7 @@ testWith({
       { name: "one from an image that is not there", deltas: [good], base: false, whole: LAYERS },
       {
         name: "a broken one",
+        found: broken,
         deltas: [broken],
         whole: 1,
         warns: /^Reconstructing layer \S+ failed \(.*\); taking the whole layer$/,
@@ -270,6 +279,7 @@ testWith({
         } else {
           const { result, warnings } = await pull(repository, reference, options);
           assert.equal(result.manifestDigest.toString(), fresh.digest);
+          assert.equal(result.delta?.toString(), row.found?.digest);
           if (row.warns === undefined) assert.deepEqual(warnings, []);
           else for (const text of warnings) assert.match(text, row.warns);
           assert.equal(warnings.length > 0, row.warns !== undefined);
