@@ -253,7 +253,7 @@ class ImageImport {
     await using pool = new LayerPool({
       progress: this.#progress,
       signal: given,
-      busy: remote,
+      receives: remote,
       ...(jobs === undefined ? {} : { jobs }),
     });
     const { repairPadding } = this.#options;

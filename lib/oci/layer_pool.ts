@@ -5,6 +5,7 @@ import {
   type ProgressSink,
   type TaskContext,
 } from "../base/mod.ts";
+import type { Arrival } from "../transport/mod.ts";
 import { Batch, type BatchTask, storeBatch } from "./batch.ts";
 import { LAYER_HANDLERS, type LayerHandler, type LayerTasks } from "./layer_handlers.ts";
 import type { ImportedLayer, LayerEvent, LayerTarget } from "./layer_import.ts";
@@ -21,10 +22,24 @@ export interface LayerPoolOptions {
   /** Told how far it is, per layer. */
   progress?: ProgressSink;
   /**
-   * Whether this thread has other things to do, such as receiving the layers: all that work are
-   * workers then. @default false
+   * Whether this thread receives the layers: it joins in the work only while none is arriving.
+   *
+   * @default false
    */
-  busy?: boolean;
+  receives?: boolean;
+}
+
+/** What is told about a layer's task besides the task itself. */
+export interface LayerTaskInfo {
+  /** What progress events call the layer. */
+  id: string;
+  /** Bytes that progress events count up to. */
+  total: number;
+  /**
+   * Whether anything that the task waits for is still to be received by this thread: an arrival, or
+   * `true` for what does not say. @default true
+   */
+  arrives?: Arrival | boolean;
 }
 
 /** A task as its submitter gives it. */
@@ -34,6 +49,7 @@ export type NewLayerTask<H extends LayerHandler> = Omit<LayerTasks[H], "credits"
 interface Underway {
   readonly handler: LayerHandler;
   readonly onEvent: (event: unknown) => void;
+  readonly arrives: Arrival | boolean;
 }
 
 /**
@@ -43,7 +59,7 @@ interface Underway {
  */
 export class LayerPool implements AsyncDisposable {
   readonly #threads: number;
-  readonly #busy: boolean;
+  readonly #receives: boolean;
   readonly #pool: Pool;
   readonly #signal: AbortSignal;
   readonly #progress: ProgressSink;
@@ -60,11 +76,12 @@ export class LayerPool implements AsyncDisposable {
   /** Creates the pool; workers are started when there is work for them. */
   constructor(options: LayerPoolOptions = {}) {
     this.#threads = Math.max(1, options.jobs ?? navigator.hardwareConcurrency);
-    this.#busy = options.busy ?? false;
+    this.#receives = options.receives ?? false;
     this.#signal = options.signal ?? new AbortController().signal;
     this.#progress = options.progress ?? (() => {});
     this.#pool = new Pool(new URL("./layer_worker.ts", import.meta.url), {
-      size: this.#busy ? this.#threads : this.#threads - 1,
+      // Who receives can work for nobody else at times, so there is somebody else.
+      size: this.#receives ? Math.max(1, this.#threads - 1) : this.#threads - 1,
       signal: this.#signal,
     });
   }
@@ -83,24 +100,23 @@ export class LayerPool implements AsyncDisposable {
    * Imports one layer; give the largest first.
    *
    * @param handler how its bytes are come by
-   * @param layer.id what progress events call the layer
-   * @param layer.total bytes that progress events count up to
    */
   async import<H extends LayerHandler>(
     handler: H,
     task: NewLayerTask<H>,
-    layer: { id: string; total: number },
+    layer: LayerTaskInfo,
   ): Promise<ImportedLayer> {
-    const { id, total } = layer;
+    const { id, total, arrives = true } = layer;
     const message = { ...task, credits: this.#credits } as LayerTarget;
     const onEvent = (event: unknown) => this.#receive(event as LayerEvent, { task: message, id });
     this.#layers++;
     this.#grant();
-    this.#underway.set(message, { handler, onEvent });
+    this.#underway.set(message, { handler, onEvent, arrives });
     this.#progress({ type: "started", id, unit: "bytes", total });
     try {
       const imported = this.#pool.run<ImportedLayer>(handler, message, { onEvent });
       void this.#help();
+      if (typeof arrives === "object") void arrives.over.then(() => this.#help());
       const result = await imported;
       this.#progress({ type: "done", id, transferred: total });
       return result;
@@ -108,15 +124,25 @@ export class LayerPool implements AsyncDisposable {
       this.#underway.delete(message);
       this.#layers--;
       this.#grant();
+      if (this.#receives) void this.#help();
     }
+  }
+
+  /** Whether this thread may be kept from receiving: nothing is arriving. */
+  #mayBlock(): boolean {
+    if (!this.#receives) return true;
+    if (this.#threads === 1) return false;
+    return this.#underway.values().every(({ arrives }) =>
+      typeof arrives === "object" ? arrives.isOver : !arrives
+    );
   }
 
   /** Imports on this thread what no worker has taken, until nothing is left. */
   async #help(): Promise<void> {
-    if (this.#busy || this.#busyHere) return;
+    if (this.#busyHere || !this.#mayBlock()) return;
     this.#busyHere = true;
     await null; // whoever submits several layers at once gets them all in first
-    for (;;) {
+    while (this.#mayBlock()) {
       let work: Promise<ImportedLayer> | undefined;
       const take = (task: LayerTarget) => work = this.#importHere(task);
       // The last one that was submitted, whatever its handler: they are the smallest.

@@ -52,7 +52,7 @@ export function wholeBlobs(source: ImageSource): LayerSupply {
           diffId: id === descriptor.digest ? undefined : id.toString(),
           objects: context.objects,
           repairPadding: context.repairPadding,
-        }, { id: id.toString(), total: blob.size });
+        }, { id: id.toString(), total: blob.size, arrives: blob.arrival ?? false });
       },
     });
 }

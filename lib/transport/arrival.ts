@@ -14,7 +14,10 @@ export class Arrival {
   readonly memory: SharedArrayBuffer = new SharedArrayBuffer(8);
   /** Size of the whole blob in bytes. */
   readonly size: number;
+  /** Settled when nothing more will come, all of it being there or not. */
+  readonly over: Promise<void>;
   readonly #count = new BigInt64Array(this.memory);
+  readonly #end: () => void;
   #arrived = 0;
   #told = 0;
   #failure: unknown;
@@ -22,6 +25,8 @@ export class Arrival {
   /** Nothing has arrived yet. */
   constructor(size: number) {
     this.size = size;
+    ({ promise: this.over, resolve: this.#end } = Promise.withResolvers<void>());
+    if (size === 0) this.#end();
   }
 
   /** Bytes that are there. */
@@ -34,6 +39,11 @@ export class Arrival {
     return this.#failure;
   }
 
+  /** Whether nothing more will come. */
+  get isOver(): boolean {
+    return this.#failure !== undefined || this.#arrived >= this.size;
+  }
+
   /** Tells that `bytes` more are in the file. */
   advance(bytes: number): void {
     this.#arrived += bytes;
@@ -42,6 +52,7 @@ export class Arrival {
     this.#told = this.#arrived;
     Atomics.store(this.#count, 0, BigInt(this.#arrived));
     Atomics.notify(this.#count, 0);
+    if (this.#arrived >= this.size) this.#end();
   }
 
   /** Tells that nothing more will come. */
@@ -50,6 +61,7 @@ export class Arrival {
     this.#failure = reason ?? new ComposefsError("CFS_FAILED", "The blob did not arrive");
     Atomics.store(this.#count, 0, FAILED);
     Atomics.notify(this.#count, 0);
+    this.#end();
   }
 }
 
