@@ -116,6 +116,24 @@ const HINTS: readonly Hint[] = [
     (program) =>
       `"${program} trust show" tells the policy, "${program} trust check" what it makes of the image`,
   ],
+  [
+    lacks("policy"),
+    () => "policy.json says which images are let in, --insecure-policy lets in any this once",
+  ],
+  [
+    hasDetail("no-transport"),
+    () =>
+      "docker://NAME is an image in a registry, oci:PATH and oci-archive:PATH are on this machine",
+  ],
+  [
+    lacks("ostree commit", "ostree tag"),
+    (program) => `"${program} ostree images" lists the tags of commits`,
+  ],
+  [lacks("ostree ref"), (program) => `"${program} ostree list-refs" lists what a repository has`],
+  [
+    lacks("ostree remote"),
+    (program) => `"${program} ostree remote add" makes one, a URL is pulled from without`,
+  ],
   [hasDetail("padding-lost"), () => "--repair-padding puts the zeros back"],
   [sourceLies, () => "the source is damaged or lies; nothing of it has got a name"],
   [

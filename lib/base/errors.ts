@@ -36,6 +36,8 @@ export type ErrorDetail =
   | "pull-failed"
   /** The policy does not let an image in. */
   | "policy-refused"
+  /** A reference to an image does not begin with the name of a transport. */
+  | "no-transport"
   /** A layer lacks zeros at its end, which can be put back. */
   | "padding-lost"
   /** A server does not speak TLS. */

@@ -39,9 +39,9 @@ export interface ImageReference {
  */
 export function parseImageReference(text: string): ImageReference {
   const colon = text.indexOf(":");
-  if (colon < 0) throw new InvalidNameError(`Missing ':' in ${text}`);
+  if (colon < 0) throw noTransport(`Missing ':' in ${text}`);
   const transport = text.slice(0, colon);
-  if (!isTransport(transport)) throw new InvalidNameError(`Invalid transport: ${transport}`);
+  if (!isTransport(transport)) throw noTransport(`Invalid transport: ${transport}`);
   let rest = text.slice(colon + 1);
   if (transport === "docker") {
     if (!rest.startsWith("//")) throw new InvalidNameError(`Missing // in docker:// in ${text}`);
@@ -49,6 +49,10 @@ export function parseImageReference(text: string): ImageReference {
   }
   if (rest === "") throw new InvalidNameError(`Invalid empty name in ${text}`);
   return { transport, rest };
+}
+
+function noTransport(message: string): InvalidNameError {
+  return new InvalidNameError(message, { detail: "no-transport" });
 }
 
 /** Whether a text begins with a transport, and so does not mean an image of the repository. */
