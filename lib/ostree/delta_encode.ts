@@ -1,7 +1,7 @@
 /** How files get into static deltas: whole, as runs of an old file, or as a patch; on any thread. */
 import { deflateRawSync } from "node:zlib";
 import { FormatError, type ObjectId } from "../base/mod.ts";
-import { addressable, preadFull } from "../../ffi/mod.ts";
+import { addressable, forgetAddress, preadFull } from "../../ffi/mod.ts";
 import type { DiskObjectStore } from "../repository/mod.ts";
 import { type Checksum, checksumOf } from "./checksum.ts";
 import { PatchMaker } from "./delta_patch_write.ts";
@@ -77,14 +77,24 @@ let patches: PatchMaker | undefined;
 export function encodeFiles(task: EncodeTask): EncodedFiles {
   using placed = new PlacedObjects(task.place);
   const encoded = task.files.map((file) => encodeFile(placed.objects, file, task.maxPatchSize));
+  const files = encoded.map(({ payload, ...rest }) => ({ ...rest, payloadSize: payload.length }));
+  return { bytes: joinPayloads(encoded), files };
+}
+
+function joinPayloads(encoded: readonly EncodedFile[]): Uint8Array<ArrayBuffer> {
+  const [first] = encoded;
+  if (encoded.length === 1 && first!.payload.byteLength === first!.payload.buffer.byteLength) {
+    // A large file is not copied; its buffer is going to be another thread's.
+    forgetAddress();
+    return first!.payload as Uint8Array<ArrayBuffer>;
+  }
   const bytes = new Uint8Array(encoded.reduce((sum, { payload }) => sum + payload.length, 0));
   let at = 0;
-  const files = encoded.map(({ payload, ...rest }) => {
+  for (const { payload } of encoded) {
     bytes.set(payload, at);
     at += payload.length;
-    return { ...rest, payloadSize: payload.length };
-  });
-  return { bytes, files };
+  }
+  return bytes;
 }
 
 /** The files of a batch; their payloads are views of it. */

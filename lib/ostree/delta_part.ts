@@ -13,8 +13,6 @@ import { xattrsFromVariant } from "./xattr_list.ts";
 
 /** Compression bytes of parts. */
 export const PART_COMPRESSION = { none: 0, xz: 0x78 } as const;
-/** Variant type of a part without compression. */
-export const PART_TYPE = "(a(uuu)aa(ayay)ayay)";
 
 /** Framing offsets: of all members but the last. */
 const OFFSETS = 3;

@@ -5,10 +5,11 @@ import type { Xattrs } from "../tree/mod.ts";
 import { type Checksum, checksumBytes, checksumOf } from "./checksum.ts";
 import type { EncodedFile } from "./delta_encode.ts";
 import { DELTA_OP } from "./delta_machine.ts";
-import { PART_COMPRESSION, PART_TYPE } from "./delta_part.ts";
+import { PART_COMPRESSION } from "./delta_part.ts";
 import { type FileHeader, isSymlink } from "./file_header.ts";
 import { type MetadataKind, OBJECT_NUMBER } from "./object_kind.ts";
 import { swap32, type VariantValue } from "./variant.ts";
+import { containerSize, offsetWidth } from "./variant_type.ts";
 import { encodeVariant } from "./variant_write.ts";
 import { xattrsToVariant } from "./xattr_list.ts";
 
@@ -118,12 +119,22 @@ export class PartWriter {
 
   /** The part; nothing may be added any more. */
   finish(): LoosePart {
-    const plain = encodeVariant(PART_TYPE, [
-      [...this.#modes.values()].map(({ value }) => value),
+    const modes = encodeVariant("a(uuu)", [...this.#modes.values()].map(({ value }) => value));
+    const xattrs = encodeVariant(
+      "aa(ayay)",
       [...this.#xattrs.values()].map(({ value }) => value),
-      join(this.#payload),
-      Uint8Array.from(this.#operations),
-    ]);
+    );
+    // Put together here since payloads are large: nothing is copied twice. No member needs padding.
+    const ends = [modes.length, modes.length + xattrs.length];
+    ends.push(ends[1]! + this.#size);
+    const body = ends[2]! + this.#operations.length;
+    const plain = new Uint8Array(containerSize(body, ends.length));
+    fill(plain, [modes, xattrs, ...this.#payload.splice(0), Uint8Array.from(this.#operations)]);
+    const width = offsetWidth(plain.length);
+    ends.forEach((end, i) => {
+      let at = plain.length - (i + 1) * width;
+      for (let rest = end; rest > 0; rest = Math.floor(rest / 0x100)) plain[at++] = rest % 0x100;
+    });
     return { plain, uncompressedSize: this.#made, objects: join(this.#objects) };
   }
 
@@ -208,10 +219,14 @@ function xattrsKey(xattrs: Xattrs): string {
 
 function join(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const out = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
+  fill(out, pieces);
+  return out;
+}
+
+function fill(out: Uint8Array, pieces: readonly Uint8Array[]): void {
   let at = 0;
   for (const piece of pieces) {
     out.set(piece, at);
     at += piece.length;
   }
-  return out;
 }
