@@ -6,6 +6,7 @@
 import { Context } from "./context.ts";
 import { reportError } from "./errors.ts";
 import { resolveGlobals } from "./globals.ts";
+import { takeJobs } from "./jobs.ts";
 import { type ByteSink, ClosedPipeError, type Output, OutputError } from "./output.ts";
 import { parseArgs } from "./parse.ts";
 import { buildProgram, locateCommand } from "./program.ts";
@@ -40,6 +41,7 @@ async function runCommand(args: readonly string[], context: Context): Promise<vo
   }
   program.hook("preAction", (_, action) => {
     context.globals = resolveGlobals(program.opts(), action.opts());
+    takeJobs(action);
   });
   // There is no help for what is not there; the parser would show that of the level above.
   const given = known ? args : args.filter((arg) => !HELP_FLAGS.has(arg));

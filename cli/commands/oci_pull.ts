@@ -5,6 +5,7 @@ import { parsePlatform } from "../../lib/transport/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
+import { parseCount } from "../jobs.ts";
 import { addPullOptions, type PullFlags, refusePullOptions } from "../not_yet.ts";
 import { openRepository } from "../open_repository.ts";
 import { planJson, showPlan } from "../plan_output.ts";
@@ -50,11 +51,6 @@ function show({ stdout }: Context, result: PullResult): void {
   stdout.line(`parts    ${layers}: ${sum("fetchedBytes")} fetched, ${sum("reusedBytes")} reused`);
 }
 
-function parseJobs(text: string): number {
-  if (/^[1-9][0-9]{0,2}$/.test(text)) return Number(text);
-  throw new InvalidNameError("expected a number from 1 to 999");
-}
-
 const MAX_KEY_FILE = 1 << 20;
 
 async function readKey(path: string): Promise<PublicKey> {
@@ -83,7 +79,7 @@ export function command(context: Context): CommandUnknownOpts {
       )
       .addOption(
         new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
-          .argParser(parsed(parseJobs)),
+          .argParser(parsed(parseCount)),
       )
       .option(
         "--repair",
