@@ -82,26 +82,28 @@ export class GpgKeyring {
   }
 
   /**
-   * Checks a signed message: one-pass signature, content, signature; maybe packed.
+   * Checks a signed message: one-pass signature, content, signature; maybe packed. One with several
+   * signatures is not checked at all: it counts for nothing, and could take very long.
    *
    * @param bytes the message, binary
-   * @returns the content and a verdict for each signature on it; the content is only to be believed
-   * when there is one verdict and it is good
+   * @returns the content, the number of signatures on it, and the verdict when it is one; the content
+   * is only to be believed when that is good
    * @throws {FormatError} when it is no such message, or a file of the keyring has no keys in it
    */
   async verifyMessage(
     bytes: Uint8Array,
     options: GpgVerifyOptions = {},
-  ): Promise<{ content: Uint8Array; verdicts: GpgVerdict[] }> {
+  ): Promise<{ content: Uint8Array; count: number; verdict: GpgVerdict | undefined }> {
     const openpgp = await loadOpenPgp();
     const keys = await this.#load();
     const now = options.now ?? new Date();
     const { content, signatures } = await readGpgMessage(openpgp, bytes);
-    const verdicts: GpgVerdict[] = [];
-    for (const packet of signatures) {
-      verdicts.push(await checkPacket({ openpgp, data: content, keys, now }, packet));
-    }
-    return { content, verdicts };
+    const [packet] = signatures;
+    const count = signatures.length;
+    const verdict = packet === undefined || count > 1
+      ? undefined
+      : await checkPacket({ openpgp, data: content, keys, now }, packet);
+    return { content, count, verdict };
   }
 
   async #load(): Promise<OpenPgp.Key[]> {

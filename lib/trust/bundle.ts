@@ -1,5 +1,6 @@
 /** Sigstore bundles: a signature with all that is needed to check it (spec: trust 8). */
 import { FormatError, toHex } from "../base/mod.ts";
+import { MAX_CHAIN } from "../signature/mod.ts";
 import { Faults } from "./faults.ts";
 import { Fields } from "./fields.ts";
 import { JsonError, type JsonNode, jsonText, parseStrictJson } from "./json.ts";
@@ -141,6 +142,10 @@ class Reading {
     const chain = this.#member(material, "x509CertificateChain");
     chain?.only(["certificates"]);
     const list = chain === undefined ? [] : this.#list(chain, "certificates");
+    if (list.length > MAX_CHAIN) {
+      chain?.fault(`more than ${MAX_CHAIN} certificates`, "certificates");
+      return [];
+    }
     return list.map(({ node, path }) => {
       const certificate = Fields.of(node, path, this.#faults);
       certificate?.only(["rawBytes"]);

@@ -37,11 +37,12 @@ async function check(
   if ((await keyring.fingerprints()).length === 0) {
     throw new PolicyError("No public keys imported");
   }
-  const { content, verdicts } = await keyring.verifyMessage(signature.bytes, { now: context.now });
-  const [verdict] = verdicts;
-  if (verdict === undefined || verdicts.length > 1) {
+  const { content, count, verdict } = await keyring.verifyMessage(signature.bytes, {
+    now: context.now,
+  });
+  if (verdict === undefined) {
     readUnverified(content, claims);
-    throw new PolicyError(`Unexpected GPG signature count ${verdicts.length}`);
+    throw new PolicyError(`Unexpected GPG signature count ${count}`);
   }
   claims.signer = verdict.fingerprint ?? verdict.keyId;
   if (verdict.created !== undefined) claims.time = verdict.created;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { openArchive } from "../../lib/transport/archive.ts";
 import { readDocument } from "../../lib/transport/blob.ts";
 import { parseIndex } from "../../lib/transport/documents.ts";
+import { parseBundle } from "../../lib/trust/bundle.ts";
 import {
   dockerImage,
   DockerName,
@@ -152,4 +153,26 @@ Deno.test("bundles that another reader could take for something else are refused
       assert.match(reason!, /^invalid bundle: /);
     });
   }
+});
+
+Deno.test("a bundle's chain has a bounded length", () => {
+  const chainOf = (length: number) =>
+    new TextEncoder().encode(JSON.stringify({
+      mediaType: "application/vnd.dev.sigstore.bundle.v0.3+json",
+      verificationMaterial: {
+        x509CertificateChain: {
+          certificates: Array.from({ length }, () => ({ rawBytes: "MAA=" })),
+        },
+      },
+      dsseEnvelope: {
+        payload: "e30=",
+        payloadType: "application/vnd.in-toto+json",
+        signatures: [{ sig: "MAA=" }],
+      },
+    }));
+  assert.equal(parseBundle(chainOf(16)).chain.length, 15);
+  assert.throws(() => parseBundle(chainOf(17)), {
+    code: "CFS_FORMAT",
+    message: /^invalid bundle: more than 16 certificates/,
+  });
 });
