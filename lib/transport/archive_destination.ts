@@ -173,7 +173,7 @@ class ArchiveDestination implements ImageDestination {
 }
 
 function blobName(digest: Digest): string {
-  return `blobs/sha256/${digest.encoded}`;
+  return `blobs/${digest.algorithm}/${digest.encoded}`;
 }
 
 /** Copies a blob to its place. */

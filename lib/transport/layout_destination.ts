@@ -1,6 +1,7 @@
 /** Pushing into an `oci:` layout (spec: oci 5.1). */
 import type { Digest } from "../base/mod.ts";
 import { type Fd, flock, statAt, syncfs } from "../../ffi/mod.ts";
+import { digestHash } from "./blob.ts";
 import {
   isIntact,
   openMadeDirectory,
@@ -24,7 +25,8 @@ class LayoutDestination implements ImageDestination {
   readonly remote = false;
   readonly #target: LayoutTarget;
   readonly #root: Fd;
-  readonly #blobs: Fd;
+  /** Directories of blobs by the algorithm of their digests. */
+  readonly #blobs = new Map<string, Fd>();
   readonly #attached: PushedManifest[] = [];
 
   constructor(target: LayoutTarget) {
@@ -32,13 +34,29 @@ class LayoutDestination implements ImageDestination {
     this.#target = target;
     this.#root = openMadeDirectory(target.path);
     try {
-      this.#blobs = openMadeDirectory(`${target.path}/blobs/sha256`);
+      this.#directory("sha256");
+      // An index that nobody could add to is met before all the work, not after it.
+      this.#index();
     } catch (error) {
-      this.#root.close();
+      this.#close();
       throw error;
     }
-    // An index that nobody could add to is met before all the work, not after it.
-    this.#index();
+  }
+
+  /** The directory of blobs with digests of this kind; it is made when it is missing. */
+  #directory(algorithm: string): Fd {
+    let directory = this.#blobs.get(algorithm);
+    if (directory === undefined) {
+      directory = openMadeDirectory(`${this.#target.path}/blobs/${algorithm}`);
+      this.#blobs.set(algorithm, directory);
+    }
+    return directory;
+  }
+
+  #close(): void {
+    for (const directory of this.#blobs.values()) directory.close();
+    this.#blobs.clear();
+    this.#root.close();
   }
 
   #index(): IndexEntries {
@@ -46,8 +64,10 @@ class LayoutDestination implements ImageDestination {
   }
 
   has(blob: Pick<Descriptor, "digest" | "size">): Promise<boolean> {
-    const ours = blob.digest.algorithm === "sha256";
-    return Promise.resolve(ours && isIntact(this.#blobs, blob.digest.encoded, blob));
+    const { algorithm, encoded } = blob.digest;
+    const ours = algorithm === "sha256" || algorithm === "sha512";
+    const path = `blobs/${algorithm}/${encoded}`;
+    return Promise.resolve(ours && isIntact(this.#root, path, blob));
   }
 
   reserve(): BlobSlot {
@@ -56,15 +76,15 @@ class LayoutDestination implements ImageDestination {
 
   commit(slot: BlobSlot, blob: { digest: Digest; size: number }): Promise<void> {
     const { encoded } = blob.digest;
-    if (!isIntact(this.#blobs, encoded, blob)) placeFile(slot.fd, this.#blobs, encoded);
+    const directory = this.#directory(digestHash(blob.digest));
+    if (!isIntact(directory, encoded, blob)) placeFile(slot.fd, directory, encoded);
     return Promise.resolve();
   }
 
   document(bytes: Uint8Array, digest: Digest): Promise<void> {
     const blob = { digest, size: bytes.length };
-    if (!isIntact(this.#blobs, digest.encoded, blob)) {
-      replaceFile(this.#blobs, digest.encoded, bytes);
-    }
+    const directory = this.#directory(digestHash(digest));
+    if (!isIntact(directory, digest.encoded, blob)) replaceFile(directory, digest.encoded, bytes);
     return Promise.resolve();
   }
 
@@ -89,8 +109,7 @@ class LayoutDestination implements ImageDestination {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    this.#blobs.close();
-    this.#root.close();
+    this.#close();
     return Promise.resolve();
   }
 }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import { DigestMismatchError } from "../../lib/base/mod.ts";
 import { openImageRef, pushImage, type PushOptions } from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
@@ -255,6 +256,48 @@ Deno.test("pushImage() says what cannot be pushed where", async (t) => {
       );
     });
   }
+});
+
+Deno.test("pushImage() leaves nothing open when the layout's index is no index", async () => {
+  using dir = new TempDir();
+  using repository = await stored(dir);
+  Deno.mkdirSync(dir.join("out"));
+  Deno.writeTextFileSync(dir.join("out/index.json"), "[]");
+  const open = () => [...Deno.readDirSync("/proc/self/fd")].length;
+  const before = open();
+  for (let i = 0; i < 3; i++) {
+    await assert.rejects(pushImage(repository, "t", { destination: `oci:${dir.join("out")}` }));
+  }
+  assert.equal(open(), before);
+});
+
+Deno.test("pushImage() puts a config with a sha512 digest where it is looked for, or says it cannot", async () => {
+  using dir = new TempDir();
+  const maker = new LayoutMaker(dir.join("layout"));
+  const layer = maker.blob(layers()[0]!, TYPE.layer);
+  const config = new TextEncoder().encode(JSON.stringify({
+    os: "linux",
+    architecture: "amd64",
+    rootfs: { type: "layers", diff_ids: [layer.digest] },
+  }));
+  const digest = createHash("sha512").update(config).digest("hex");
+  Deno.mkdirSync(`${maker.path}/blobs/sha512`);
+  Deno.writeFileSync(`${maker.path}/blobs/sha512/${digest}`, config);
+  const manifest = maker.json({
+    schemaVersion: 2,
+    config: { mediaType: TYPE.config, digest: `sha512:${digest}`, size: config.length },
+    layers: [layer],
+  }, TYPE.manifest);
+  using repository = newRepository(dir.join("repo"));
+  await pull(repository, maker.index([manifest]));
+  const destination = `oci:${dir.join("out")}`;
+  const result = await pushImage(repository, "t", { destination });
+  assert.equal(result.manifestDigest.toString(), manifest.digest);
+  await assertSame(repository, destination, dir);
+  await assert.rejects(
+    pushImage(repository, "t", { destination: `oci-archive:${dir.join("out.tar")}` }),
+    (error) => /A tar header has no room for the name "blobs\/sha512\//.test(chain(error)),
+  );
 });
 
 testWith({
