@@ -1,6 +1,6 @@
 /** `oci-archive:` files: a layout in a tar, read in place by offsets (spec: oci 5). */
 import { dirname, join } from "node:path/posix";
-import { FormatError, NotFoundError, withContext } from "../base/mod.ts";
+import { FormatError, NotFoundError, UnsupportedError, withContext } from "../base/mod.ts";
 import { type Fd, fstat, O, openPath, preadFull } from "../../ffi/mod.ts";
 import { locateTarMembers, type TarMember } from "../tar/mod.ts";
 import { type Blob, checkBlobSize, readRange } from "./blob.ts";
@@ -10,6 +10,12 @@ import { sniffBlob, unpackToTemporary } from "./temporary.ts";
 
 /** Most members that an archive may have. */
 const MAX_MEMBERS = 100_000;
+/** First bytes of files in formats that nothing here unpacks. */
+const OTHER_PACKINGS = [
+  { name: "xz", magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00] },
+  { name: "bzip2", magic: [0x42, 0x5a, 0x68] },
+  { name: "zip", magic: [0x50, 0x4b, 0x03, 0x04] },
+] as const;
 /** Most symbolic links from a name to its file. */
 const MAX_HOPS = 8;
 
@@ -75,6 +81,7 @@ export async function openTar(path: string, what = "OCI archive"): Promise<Fd> {
   try {
     const { isFile, size } = fstat(fd);
     if (!isFile) throw new FormatError("archive", `${path} is not a regular file`);
+    assertUnpackable(fd);
     const compression = sniffBlob({ fd, offset: 0, size });
     if (compression !== "none") {
       const plain = await unpackToTemporary({ fd, offset: 0, size }, compression);
@@ -86,6 +93,19 @@ export async function openTar(path: string, what = "OCI archive"): Promise<Fd> {
     fd.close();
     throw withContext(`Reading ${what} ${path}`, cause);
   }
+}
+
+/**
+ * Tells what is the matter with an archive in a packing that is not understood.
+ *
+ * @throws {UnsupportedError} naming it
+ */
+function assertUnpackable(fd: Fd): void {
+  const head = new Uint8Array(new ArrayBuffer(4096), 0, 8);
+  const got = head.subarray(0, preadFull(fd, head, 0));
+  const packing = OTHER_PACKINGS.find(({ magic }) => magic.every((byte, i) => got[i] === byte));
+  if (packing === undefined) return;
+  throw new UnsupportedError(`It is packed with ${packing.name}: unpack it first`);
 }
 
 /**

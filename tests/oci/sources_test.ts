@@ -533,6 +533,8 @@ Deno.test("pullImage() refuses damaged archives", async (t) => {
     ["gzip that is cut", gzipSync(plain).subarray(0, -20), /gzip/],
     ["gzip with a wrong checksum", flip(gzipSync(plain), -6), /gzip/],
     ["zstd that is cut", zstdCompressSync(plain).subarray(0, -20), /zstd|frame/],
+    ["packed with xz", Buffer.from("\xfd7zXZ\0\0\x04", "latin1"), /is packed with xz: unpack/],
+    ["packed with bzip2", Buffer.from("BZh91AY&SY"), /is packed with bzip2: unpack it first/],
     ["garbage behind gzip's header", Buffer.from([0x1f, 0x8b, 1, 2, 3]), /gzip/],
   ];
   for (const [name, bytes, message] of cases) {
