@@ -215,7 +215,7 @@ export class LocalRepository implements OstreeSource {
     using found = openObject(own, commit, "commit");
     if (found === undefined) {
       if (this.#parent !== undefined) return this.#parent.checkCommitNow(commit);
-      using tombstone = openObject(own, commit, "commit-tombstone");
+      using tombstone = openObject(own, commit, "tombstone-commit");
       throw tombstone === undefined
         ? this.#missing("commit", commit)
         : new ComposefsError("CFS_NOT_FOUND", `commit ${commit} was deleted (tombstone)`);

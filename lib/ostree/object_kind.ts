@@ -20,7 +20,7 @@ export const OBJECT_NUMBER: Readonly<Record<ObjectKind, number>> = {
 export type ObjectExtension =
   | ObjectKind
   | "filez"
-  | "commit-tombstone"
+  | "tombstone-commit"
   | "commitmeta"
   | "file-xattrs"
   | "file-xattrs-link";

@@ -10,6 +10,7 @@ import { commitTree, storeCommitImages } from "./commit_tree.ts";
 import { corruptedObject } from "./object_kind.ts";
 import { inObject, ObjectPull, type OstreePullStats } from "./pull_objects.ts";
 import type { ArrivedCommit, DeltaResult, PullTask } from "./pull_task.ts";
+import { boundName } from "./ref_names.ts";
 import type { OstreeSource } from "./source.ts";
 import {
   openCommit,
@@ -215,7 +216,8 @@ class Pull {
   #checkBinding(commit: Commit): void {
     const { ref, pullTag, timestampCheck } = this.#options;
     const bound = refBinding(commit);
-    if (ref !== undefined && bound !== undefined && !bound.includes(ref)) {
+    const asked = ref === undefined || this.#source.remote ? ref : boundName(ref);
+    if (asked !== undefined && bound !== undefined && !bound.includes(asked)) {
       const names = bound.map((name) => `'${name}'`).join(", ");
       const text =
         `Commit ${this.#commit} has no requested ref '${ref}' in ref binding metadata (${names})`;

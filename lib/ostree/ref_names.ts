@@ -39,3 +39,8 @@ export function checkRef(name: string): void {
     name.split("/").some((part) => part === "" || part === "." || part === "..");
   if (bad) throw new InvalidNameError(`Invalid refspec ${name.slice(0, 300)}`);
 }
+
+/** The name that commits are bound to, of a ref that may be named with where it is kept. */
+export function boundName(ref: string): string {
+  return ref.replace(/^(?:[^/:]+:|heads\/|(?:remotes|mirrors)\/[^/]+\/)/, "");
+}

@@ -259,7 +259,7 @@ export class RemoteSource implements OstreeSource {
   }
 
   async #checkTombstone(commit: Checksum): Promise<void> {
-    const path = `objects/${ostreeObjectPath(commit, "commit-tombstone")}`;
+    const path = `objects/${ostreeObjectPath(commit, "tombstone-commit")}`;
     if (await this.#optional(path) === undefined) return;
     const message = `commit ${commit} was deleted (tombstone)`;
     throw new NotFoundError("commit", commit, { message });

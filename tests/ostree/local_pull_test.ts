@@ -14,7 +14,8 @@ import {
 } from "../../lib/ostree/mod.ts";
 import { encodeCommitStream } from "../../lib/ostree/stored_commit.ts";
 import type { CommitEntry } from "../../lib/ostree/mod.ts";
-import { testWith } from "../helpers/needs.ts";
+import { needTool, testWith } from "../helpers/needs.ts";
+import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import {
   COMMITS,
@@ -340,13 +341,61 @@ Deno.test("Partial and deleted commits are refused before anything is fetched", 
     new RegExp(`commit ${commit} is partial in .* \\(state/${commit}.commitpartial\\)`),
   );
   Deno.removeSync(`${path}/state/${commit}.commitpartial`);
-  const object = `${path}/objects/${commit.slice(0, 2)}/${commit.slice(2)}.commit`;
-  Deno.renameSync(object, `${object}-tombstone`);
+  const object = `${path}/objects/${commit.slice(0, 2)}/${commit.slice(2)}`;
+  Deno.renameSync(`${object}.commit`, `${object}.tombstone-commit`);
   assert.match(
     await failure(() => pullFrom(repository, path, { reference: "test/stable" })),
     new RegExp(`commit ${commit} was deleted \\(tombstone\\)`),
   );
   assert.deepEqual([...repository.objects.list()], []);
+});
+
+testWith({
+  name: "A commit that ostree deleted is told from one that was never there",
+  needs: [needTool("ostree")],
+  fn: async () => {
+    using dir = new TempDir();
+    const path = await unpackRepository(dir, "archive");
+    const commit = COMMITS.commitB!;
+    const ostree = (...args: string[]) => runOk(["ostree", `--repo=${path}`, ...args]);
+    await ostree("config", "set", "core.tombstone-commits", "true");
+    await ostree("refs", "--delete", "test");
+    await ostree("prune", `--delete-commit=${commit}`);
+    using repository = newRepository(dir);
+    assert.match(
+      await failure(() => pullFrom(repository, path, { reference: commit })),
+      new RegExp(`commit ${commit} was deleted \\(tombstone\\)`),
+    );
+  },
+});
+
+Deno.test("Refs of remotes and mirrors are bound by their own names", async (t) => {
+  using dir = new TempDir();
+  const path = await unpackRepository(dir, "archive");
+  const places = { "refs/remotes/org/test": "stable", "refs/remotes/org/other": "name" };
+  for (const [at, name] of Object.entries({ ...places, "refs/mirrors/org.x/test": "stable" })) {
+    Deno.mkdirSync(`${path}/${at}`, { recursive: true });
+    Deno.writeTextFileSync(`${path}/${at}/${name}`, `${COMMITS.commitB}\n`);
+  }
+  const cases: Record<string, boolean> = {
+    "test/stable": true,
+    "heads/test/stable": true,
+    "org:test/stable": true,
+    "remotes/org/test/stable": true,
+    "mirrors/org.x/test/stable": true,
+    "org:other/name": false,
+  };
+  for (const [reference, fits] of Object.entries(cases)) {
+    await t.step(reference, async () => {
+      using repository = newRepository(dir);
+      const warnings: string[] = [];
+      await pullFrom(repository, path, {
+        reference,
+        progress: (event) => void (event.type === "warning" && warnings.push(event.text)),
+      });
+      assert.equal(warnings.length, fits ? 0 : 1, warnings.join());
+    });
+  }
 });
 
 Deno.test("Objects that are missing are looked for in the parent repository", async () => {

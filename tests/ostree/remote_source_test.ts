@@ -282,7 +282,7 @@ Deno.test("RemoteSource says what cannot be pulled", async (t) => {
     });
   });
   await t.step("a commit that was deleted", async () => {
-    const path = `/objects/${A.slice(0, 2)}/${A.slice(2)}.commit-tombstone`;
+    const path = `/objects/${A.slice(0, 2)}/${A.slice(2)}.tombstone-commit`;
     await using server = new FaultServer(serve(new Map([[path, encoder.encode("x")]])));
     using source = open(server.url);
     const message = `commit ${A} was deleted (tombstone)`;
