@@ -16,6 +16,7 @@ import {
   ScratchSlot,
 } from "./destination.ts";
 import type { Descriptor } from "./documents.ts";
+import { temporaryDirectory } from "./scratch.ts";
 
 /** How a registry is pushed to; only `signal` matters to other destinations. */
 export interface RegistryDestinationOptions extends Omit<RegistryClientOptions, "signal"> {
@@ -43,7 +44,7 @@ class RegistryDestination implements ImageDestination {
   readonly #signal: AbortSignal | undefined;
   readonly #mountFrom: readonly string[];
   readonly #small = new Uint8Array(4096);
-  readonly #scratch = Deno.env.get("TMPDIR") ?? "/var/tmp";
+  readonly #scratch = temporaryDirectory();
 
   constructor(
     reference: DockerReference,
