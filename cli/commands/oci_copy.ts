@@ -24,6 +24,7 @@ export function command(context: Context): CommandUnknownOpts {
     )
     .option("--name <NAME>", "Tag to assign to the image in the destination repository")
     .option("--zerocopy", "Share blocks or files instead of copying them")
+    .option("--no-referrers", "Leave out signatures and other artifacts that refer to the image")
     .addOption(
       new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
         .argParser(parsed(parseCount)),
@@ -40,6 +41,7 @@ export function command(context: Context): CommandUnknownOpts {
         from,
         name: options.name,
         zerocopy: options.zerocopy ?? false,
+        referrers: options.referrers,
         jobs: options.jobs,
         progress: progress.sink,
       });
@@ -52,6 +54,7 @@ export function command(context: Context): CommandUnknownOpts {
           config_digest: result.configDigest,
           config_verity: result.configStream,
           tag: options.name ?? null,
+          referrers: result.referrers,
         });
         return;
       }
@@ -61,6 +64,7 @@ export function command(context: Context): CommandUnknownOpts {
       stdout.line(`Manifest verity: ${result.manifestStream}`);
       stdout.line(`Config digest:   ${result.configDigest}`);
       stdout.line(`Config verity:   ${result.configStream}`);
+      for (const referrer of result.referrers) stdout.line(`Referrer:        ${referrer}`);
     });
   return withNotes(declared, {
     examples: [

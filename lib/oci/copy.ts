@@ -1,5 +1,6 @@
 /** Copying images between repositories (spec: oci 4.4, repository 12). */
 import {
+  ComposefsError,
   type Digest,
   type ObjectId,
   PolicyError,
@@ -8,7 +9,14 @@ import {
 } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { type ImportedImage, importImage, type PullStats } from "./image_import.ts";
-import { layerObject, type OciImage, openImageRef } from "./image.ts";
+import {
+  layerObject,
+  listReferrers,
+  type OciImage,
+  openImageRef,
+  openManifest,
+  recordReferrer,
+} from "./image.ts";
 import type { LayerSupply } from "./layer_supply.ts";
 import { MANIFEST_TYPE, tarCompression } from "../transport/mod.ts";
 import { contentDigest } from "./stored_layer_import.ts";
@@ -22,6 +30,8 @@ export interface CopyOptions {
   zerocopy?: boolean;
   /** Workers. @default navigator.hardwareConcurrency */
   jobs?: number | undefined;
+  /** Copy the artifacts that refer to the image, such as its signatures, too. @default true */
+  referrers?: boolean | undefined;
   /** Take what is there for damaged until it is compared. @default false */
   repair?: boolean;
   /** Gives up when aborted. */
@@ -40,7 +50,9 @@ export interface CopyResult {
   readonly configDigest: Digest;
   /** Object id of the config's stream in the destination. */
   readonly configStream: ObjectId;
-  /** Counters over all layers that were copied. */
+  /** Digests of the artifacts that came along. */
+  readonly referrers: readonly Digest[];
+  /** Counters over all layers of the image that were copied. */
   readonly stats: PullStats;
 }
 
@@ -70,8 +82,12 @@ export async function copyImage(
   const opened = typeof image === "string" ? openImageRef(from, image) : image;
   try {
     const imported = await importStored(repository, opened, options);
+    const referrers = options.referrers === false
+      ? []
+      : await copyReferrers(repository, opened.manifestDigest, options);
     return {
       manifestDigest: opened.manifestDigest,
+      referrers,
       configDigest: opened.configDigest,
       manifestStream: imported.manifestStream,
       configStream: repository.streamObject(configStream(opened.configDigest))!,
@@ -81,6 +97,29 @@ export async function copyImage(
     options.signal?.throwIfAborted();
     throw withContext(`Unable to copy image ${opened.manifestDigest} from ${from.path}`, cause);
   }
+}
+
+/** Copies what refers to an image that is there; what cannot be copied spoils nothing. */
+async function copyReferrers(
+  repository: Repository,
+  subject: Digest,
+  options: CopyOptions & { from: Repository },
+): Promise<Digest[]> {
+  const { from, signal, progress } = options;
+  const copied: Digest[] = [];
+  for (const digest of listReferrers(from, subject)) {
+    try {
+      await importStored(repository, openManifest(from, digest), { ...options, name: undefined });
+      recordReferrer(repository, digest, subject);
+      copied.push(digest);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!(error instanceof ComposefsError)) throw error;
+      const text = `referrer ${digest} is left out: ${error.message}`;
+      progress?.({ type: "warning", text });
+    }
+  }
+  return copied;
 }
 
 /** As the reference writes it. */

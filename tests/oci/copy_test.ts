@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Digest, HashName } from "../../lib/base/mod.ts";
-import { checkImages, copyImage, layerEntries, openImageRef } from "../../lib/oci/mod.ts";
+import {
+  checkImages,
+  copyImage,
+  layerEntries,
+  listReferrers,
+  openImageRef,
+} from "../../lib/oci/mod.ts";
 import { registerImage } from "../../lib/oci/register.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { CONTENT_TYPE, type SplitstreamWriter } from "../../lib/splitstream/mod.ts";
@@ -11,7 +17,17 @@ import { needTool, testWith } from "../helpers/needs.ts";
 import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { tool } from "../helpers/tool.ts";
-import { chain, fixtureLayout, listing, makeImage, newRepository, pull } from "./_oci.ts";
+import {
+  AMD64,
+  chain,
+  fixtureLayout,
+  LayoutMaker,
+  listing,
+  makeImage,
+  newRepository,
+  pull,
+  TYPE,
+} from "./_oci.ts";
 
 loadNative();
 
@@ -223,6 +239,59 @@ Deno.test("copyImage() copies artifacts", async (t) => {
       });
     }
   }
+});
+
+Deno.test("copyImage() takes along what refers to the image, unless told not to", async (t) => {
+  using dir = new TempDir();
+  const maker = new LayoutMaker(dir.join("layout"));
+  const image = maker.image({ layers: layers(), platform: AMD64 });
+  const subject = { mediaType: image.mediaType, digest: image.digest, size: image.size };
+  const empty = maker.blob("{}", TYPE.empty);
+  const artifact = (text: string) =>
+    maker.json({
+      schemaVersion: 2,
+      mediaType: TYPE.manifest,
+      artifactType: "application/x-test",
+      config: empty,
+      layers: [maker.blob(text, "text/plain")],
+      subject,
+    }, TYPE.manifest);
+  const [first, second] = [artifact("one"), artifact("two")];
+  maker.index([image, first, second]);
+  using from = newRepository(dir.join("from"));
+  await pull(from, `oci:${maker.path}:@0`, { name: "image" });
+  await pull(from, `oci:${maker.path}:@1`, { name: "first" });
+  await pull(from, `oci:${maker.path}:@2`, { name: "second" });
+  const digests = [first.digest, second.digest].sort();
+  await t.step("with them", async () => {
+    using to = newRepository(dir.join("to"), { hash: "sha512" });
+    const { manifestDigest, referrers } = await copyImage(to, "image", { from, name: "copy" });
+    assert.deepEqual(referrers.map(String), digests);
+    to.gc();
+    assert.deepEqual(listReferrers(to, manifestDigest).map(String), digests);
+    assert.deepEqual((await checkImages(to)).errors, []);
+    assert.equal(openImageRef(to, `@${first.digest}`).manifest.artifactType, "application/x-test");
+  });
+  await t.step("without", async () => {
+    using to = newRepository(dir.join("alone"));
+    const { referrers } = await copyImage(to, "image", { from, name: "copy", referrers: false });
+    assert.deepEqual(referrers, []);
+    assert.throws(() => openImageRef(to, `@${first.digest}`), { name: "NotFoundError" });
+  });
+  await t.step("without a damaged one", async () => {
+    const { layers } = openImageRef(from, `@${first.digest}`).manifest;
+    const object = from.streamObject(`oci-layer-${layers[0]!.digest}`)!;
+    Deno.removeSync(`${from.path}/objects/${object.slice(0, 2)}/${object.slice(2)}`);
+    const warnings: string[] = [];
+    using to = newRepository(dir.join("rest"));
+    const { referrers } = await copyImage(to, "image", {
+      from,
+      name: "copy",
+      progress: (event) => event.type === "warning" && warnings.push(event.text),
+    });
+    assert.deepEqual(referrers.map(String), [second.digest]);
+    assert.match(warnings.join("\n"), new RegExp(`^referrer ${first.digest} is left out: .+$`));
+  });
 });
 
 testWith({
