@@ -22,6 +22,8 @@ export interface ServerArguments {
   contenturl?: string | undefined;
   /** Proxy to go through. */
   proxy?: string | undefined;
+  /** Whether servers need not show a certificate that is trusted. */
+  tlsPermissive?: boolean | undefined;
   /** File with certificates of authorities. */
   tlsCaPath?: string | undefined;
   /** File with the certificate to show. */
@@ -70,7 +72,8 @@ export function openServer(url: string, options: ServerArguments & ServerContext
   const transport: RemoteTransport = {
     name: remote?.name ?? url,
     text: (option) => given[option] ?? remote?.text(option),
-    flag: (option) => remote?.flag(option),
+    flag: (option) =>
+      option === "tls-permissive" && options.tlsPermissive ? true : remote?.flag(option),
   };
   return new RemoteSource(url, {
     ...remoteClientOptions(transport, readText, cookies === undefined ? {} : { cookies }),

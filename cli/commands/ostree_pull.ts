@@ -63,6 +63,7 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--subset <SUBSET>", "Part of the summary index (defaults to the architecture)")
     .option("--contenturl <URL>", "Where the objects are, when elsewhere")
     .option("--proxy <URL>", "Proxy to go through")
+    .option("--tls-permissive", "take any certificate of the server")
     .option("--tls-ca-path <FILE>", "Certificates of authorities to trust")
     .option("--tls-client-cert-path <FILE>", "Certificate to show")
     .option("--tls-client-key-path <FILE>", "Key to the certificate")

@@ -1,5 +1,5 @@
 /** How a configured remote is talked to (spec: ostree 8.5). */
-import { FormatError, UnsupportedError } from "../base/mod.ts";
+import { FormatError } from "../base/mod.ts";
 import { type HttpClientOptions, parseCookies } from "../http/mod.ts";
 
 /** The options of a remote that say how it is talked to. */
@@ -19,7 +19,6 @@ export interface RemoteTransport {
  *
  * @param read reads a text file; `undefined` when it is not there
  * @param options.cookies path of the remote's cookies, which need not be there
- * @throws {UnsupportedError} when certificates are not to be checked
  * @throws {FormatError} when a file that the remote names is not there, or key or certificate lacks
  */
 export function remoteClientOptions(
@@ -28,10 +27,6 @@ export function remoteClientOptions(
   options: { cookies?: string } = {},
 ): HttpClientOptions {
   const { name } = remote;
-  if (remote.flag("tls-permissive") === true) {
-    const message = `Remote '${name}' has tls-permissive, but certificates are always checked`;
-    throw new UnsupportedError(message);
-  }
   const proxy = remote.text("proxy");
   const authority = remote.text("tls-ca-path");
   const cert = remote.text("tls-client-cert-path");
@@ -48,6 +43,7 @@ export function remoteClientOptions(
   const cookies = options.cookies === undefined ? undefined : read(options.cookies);
   return {
     http2: remote.flag("http2") ?? true,
+    ...(remote.flag("tls-permissive") === true ? { verifyTls: false } : {}),
     ...(proxy === undefined ? {} : { proxy }),
     ...(authority === undefined ? {} : { caCerts: [needed(authority)] }),
     ...(cert === undefined || key === undefined

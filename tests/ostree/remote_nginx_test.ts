@@ -11,7 +11,7 @@ import {
 import { needTool, testWith } from "../helpers/needs.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { tool } from "../helpers/tool.ts";
-import { newRepository, unpack } from "./_remote.ts";
+import { B, newRepository, unpack } from "./_remote.ts";
 
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
@@ -127,6 +127,17 @@ testWith({
         });
         // It is not tried again.
         assert.ok(performance.now() - start < 2000);
+      });
+      await t.step("a server that need not be vouched for", async () => {
+        const remote = {
+          name: "n",
+          text: (option: string) => option === "tls-ca-path" ? undefined : given[option],
+          flag: (option: string) => option === "tls-permissive",
+        };
+        using source = new RemoteSource(url, remoteClientOptions(remote, Deno.readTextFileSync));
+        using repository = newRepository(temp.join("permissive"));
+        const { commit } = await pullCommit(repository, source, { reference: "test/stable" });
+        assert.equal(commit, B);
       });
       await t.step("a client without a certificate", async () => {
         const caCerts = [Deno.readTextFileSync(`${dir}/ca.crt`)];

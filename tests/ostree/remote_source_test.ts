@@ -402,6 +402,7 @@ Deno.test("remoteClientOptions() reads what a remote names", async (t) => {
       remote({
         "proxy": "http://p/",
         "http2": "false",
+        "tls-permissive": "true",
         "tls-ca-path": "ca",
         "tls-client-cert-path": "cert",
         "tls-client-key-path": "key",
@@ -412,6 +413,7 @@ Deno.test("remoteClientOptions() reads what a remote names", async (t) => {
     const { cookies, ...rest } = options;
     assert.deepEqual(rest, {
       http2: false,
+      verifyTls: false,
       proxy: "http://p/",
       caCerts: ["CA"],
       clientCert: { cert: "CERT", key: "KEY" },
@@ -423,7 +425,6 @@ Deno.test("remoteClientOptions() reads what a remote names", async (t) => {
     assert.deepEqual(options, { http2: true });
   });
   const bad: [options: Record<string, string>, message: RegExp][] = [
-    [{ "tls-permissive": "true" }, /certificates are always checked/],
     [{ "tls-client-cert-path": "cert" }, /must have both/],
     [{ "tls-client-key-path": "key" }, /must have both/],
     [{ "tls-ca-path": "absent" }, /names 'absent', which is not there/],
