@@ -93,7 +93,7 @@ function layersOfConfig(repository: Repository, digest: Digest, missing: NotFoun
 function checkVerity(algorithm: Algorithm, stream: ObjectId, given: string): void {
   const expected = parseObjectId(given.replace(/^@?sha(256|512):/, ""), algorithm.hash);
   if (stream === expected) return;
-  throw new DigestMismatchError("stream", expected, stream, {
+  throw new DigestMismatchError("input", expected, stream, {
     message: `The stored image has verity ${stream}, not ${expected}`,
   });
 }
