@@ -1,7 +1,14 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { generateKeyPairSync } from "node:crypto";
 import { PolicyError } from "../../lib/base/mod.ts";
 import {
+  checksumBytes,
+  checksumOf,
+  deltaIndexPath,
+  deltaPath,
   encodeMetadata,
+  generateDelta,
   GpgKeyring,
   listCommits,
   listCommitTags,
@@ -10,16 +17,18 @@ import {
   pullCommit,
   pullRemote,
   RemoteSource,
+  SecretKey,
   Variant,
   verifyCommit,
   type VerifyPolicy,
   verifySummary,
+  writeLocalDelta,
 } from "../../lib/ostree/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { ROOT } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { call } from "../cli/_call.ts";
-import { assertNothingNamed, newRepository, unpack } from "./_remote.ts";
+import { A, assertNothingNamed, B, newRepository, unpack } from "./_remote.ts";
 
 const DIR = `${ROOT}fixtures/ostree/gpg`;
 const COMMIT = "83825bd88aec319ec2f2d3a872dd9ad56cc55e33f4fc4b48f180352bc8e50f07";
@@ -216,4 +225,74 @@ Deno.test("ostree pull follows the policy of a configured remote", async () => {
   assert.equal(skipped.code, 0, skipped.stderr);
   const url = await call([...ostree, "pull", server.url, "signed", `--sign-key=ed25519:${key}`]);
   assert.equal(url.code, 1);
+});
+
+/** A secret key as ostree writes it, and the public one. */
+function newKey(): { secret: string; public: string } {
+  const jwk = generateKeyPairSync("ed25519").privateKey.export({ format: "jwk" });
+  const [seed, raw] = [Buffer.from(jwk.d!, "base64url"), Buffer.from(jwk.x!, "base64url")];
+  return {
+    secret: Buffer.concat([seed, raw]).toString("base64"),
+    public: raw.toString("base64"),
+  };
+}
+
+Deno.test("ostree pull checks the signatures of static deltas when the remote wants some", async (t) => {
+  using dir = new TempDir();
+  const root = unpack(dir.join("o"), "archive");
+  const key = newKey();
+  const signKey = SecretKey.fromArgument(`ed25519:${key.secret}`);
+  using local = LocalRepository.open(root);
+  using made = newRepository(dir.join("made"));
+  const first = (await pullCommit(made, local, { reference: A })).commit;
+  const second = (await pullCommit(made, local, { reference: B })).commit;
+  for (const commit of [first, second]) {
+    const path = `${root}/objects/${commit.slice(0, 2)}/${commit.slice(2)}`;
+    const signatures = signKey.signatures(Deno.readFileSync(`${path}.commit`));
+    Deno.writeFileSync(`${path}.commitmeta`, encodeMetadata(signatures));
+  }
+  const place = `${root}/${deltaPath({ from: first, to: second })}`;
+  const index = `${root}/${deltaIndexPath(second)}`;
+  for (const path of [place, index]) {
+    Deno.mkdirSync(path.replace(/\/[^/]*$/, ""), { recursive: true });
+  }
+  const publish = async (secret: string | undefined) => {
+    const delta = await generateDelta(made, {
+      from: first,
+      to: second,
+      ...(secret === undefined ? {} : { signKey: SecretKey.fromArgument(`ed25519:${secret}`) }),
+    });
+    writeLocalDelta(place, delta);
+    const sum = new Variant("ay", checksumBytes(checksumOf(delta.superblock)));
+    const listed = new Variant("a{sv}", [[`${first}-${second}`, sum]]);
+    Deno.writeFileSync(index, encodeMetadata([["ostree.static-deltas", listed]]));
+  };
+  await using server = new Server(root);
+  const cases: [name: string, secret: string | undefined, code: number][] = [
+    ["a good signature", key.secret, 0],
+    ["nobody's signature", undefined, 0], // the commit is signed
+    ["another's signature", newKey().secret, 1],
+  ];
+  for (const [name, secret, code] of cases) {
+    await t.step(name, async () => {
+      await publish(secret);
+      const path = dir.join(name);
+      newRepository(path)[Symbol.dispose]();
+      const ostree = ["--repo", path, "ostree"];
+      const sign = `--sign-verify=ed25519=inline:${key.public}`;
+      await call([...ostree, "remote", "add", "o", server.url, "--no-gpg-verify", sign]);
+      assert.equal((await call([...ostree, "pull", "o", first])).code, 0);
+      const pulled = await call([...ostree, "pull", "o", second, "--require-delta"]);
+      assert.equal(pulled.code, code, pulled.stderr);
+      if (code === 0) assert.match(pulled.stdout, /via 1 delta parts/);
+      else {
+        assert.match(pulled.stderr, /Signature couldn't be verified/);
+        server.asked.length = 0;
+        // No other way of getting it makes it better.
+        const other = await call([...ostree, "pull", "o", second]);
+        assert.equal(other.code, 1);
+        assert.ok(!server.asked.some((path) => path.endsWith(".filez")));
+      }
+    });
+  }
 });
