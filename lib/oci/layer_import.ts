@@ -12,7 +12,7 @@ import {
   toHex,
 } from "../base/mod.ts";
 import { preadFull } from "../../ffi/mod.ts";
-import { ObjectDirectory, type ObjectDirectoryOptions } from "../repository/mod.ts";
+import { ObjectDirectory, type ObjectDirectoryOptions, SpaceWatch } from "../repository/mod.ts";
 import { CONTENT_TYPE, SplitstreamWriter } from "../splitstream/mod.ts";
 import { TarSplitter } from "../tar/mod.ts";
 import {
@@ -25,7 +25,6 @@ import {
 import type { BatchMemory } from "./batch.ts";
 import { LayerObjects, type LayerStats } from "./layer_objects.ts";
 import { missingPadding, zeroPadding } from "./padding.ts";
-import { SpaceWatch } from "./space_watch.ts";
 
 /** What every layer's task has, however its bytes are come by. */
 export interface LayerTarget {

@@ -1,7 +1,7 @@
 /** Checks file objects against their checksums and stores their content (spec: ostree 2.4, 4.1, 6). */
 import { type BlockHash, toHex } from "../base/mod.ts";
 import { type Fd, preadFull, systemHash } from "../../ffi/mod.ts";
-import { ObjectDirectory, type ObjectSink } from "../repository/mod.ts";
+import { ObjectDirectory, type ObjectSink, SpaceWatch } from "../repository/mod.ts";
 import { type Checksum, CHECKSUM_SIZE } from "./checksum.ts";
 import {
   ArchiveSink,
@@ -30,6 +30,7 @@ const PIECE = 1024 * 1024;
 
 /** Imports file objects on one thread; buffers are reused, so one file after the other. */
 export class ContentImporter implements Disposable {
+  readonly #target: ImportTarget;
   readonly #directory: ObjectDirectory;
   readonly #inline: number;
   readonly #hash: BlockHash = systemHash().block("sha256");
@@ -41,6 +42,7 @@ export class ContentImporter implements Disposable {
 
   /** Stores to `target`. */
   constructor(target: ImportTarget) {
+    this.#target = target;
     this.#directory = new ObjectDirectory(target.objects);
     this.#inline = inlineLimit(target.objects.algorithm);
   }
@@ -133,11 +135,13 @@ export class ContentImporter implements Disposable {
     object?: ObjectSink,
   ): ContentSink {
     const inline = header.size <= this.#inline;
+    const taken = object === undefined && !inline && header.size > SpaceWatch.STEP;
     return new ContentSink(checksum, {
       header,
       framed,
       cloned: object !== undefined,
       object: inline ? undefined : object ?? this.#directory.begin(),
+      space: taken ? new SpaceWatch(this.#target.objects.dir) : undefined,
     });
   }
 

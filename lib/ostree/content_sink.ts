@@ -1,7 +1,7 @@
 /** File objects that come in pieces: checked while they are stored (spec: ostree 2.4, 6). */
 import { createHash, type Hash } from "node:crypto";
 import { FormatError } from "../base/mod.ts";
-import type { ObjectSink } from "../repository/mod.ts";
+import type { ObjectSink, SpaceWatch } from "../repository/mod.ts";
 import type { Checksum } from "./checksum.ts";
 import {
   encodeStreamHeader,
@@ -24,6 +24,7 @@ export class ContentSink implements Disposable {
   readonly #framed: Uint8Array;
   readonly #object: ObjectSink | undefined;
   readonly #cloned: boolean;
+  readonly #space: SpaceWatch | undefined;
   readonly #inline: Uint8Array;
   readonly #hash: Hash = createHash("sha256");
   #size = 0;
@@ -32,6 +33,7 @@ export class ContentSink implements Disposable {
    * Starts with a header.
    *
    * @param options.object where content goes that is not inline
+   * @param options.space where that takes space
    */
   constructor(
     checksum: Checksum,
@@ -40,6 +42,7 @@ export class ContentSink implements Disposable {
       framed: Uint8Array;
       object: ObjectSink | undefined;
       cloned: boolean;
+      space?: SpaceWatch | undefined;
     },
   ) {
     this.#checksum = checksum;
@@ -47,6 +50,7 @@ export class ContentSink implements Disposable {
     this.#framed = options.framed.slice();
     this.#object = options.object;
     this.#cloned = options.cloned;
+    this.#space = options.space;
     this.#inline = new Uint8Array(options.object === undefined ? options.header.size : 0);
     this.#hash.update(encodeStreamHeader(options.header));
   }
@@ -60,6 +64,7 @@ export class ContentSink implements Disposable {
    * Adds content, from a buffer of more than 64 bytes.
    *
    * @throws {FormatError} when it is more than the header says
+   * @throws {UnsupportedError} when hardly any space is left
    */
   write(bytes: Uint8Array): void {
     const before = this.#size;
@@ -68,6 +73,8 @@ export class ContentSink implements Disposable {
       checkContentSize(this.#checksum, this.#header, this.#size);
     }
     this.#hash.update(bytes);
+    // Whether it is what it should be shows only at its end.
+    this.#space?.check(this.#size);
     if (this.#object !== undefined) this.#object.write(bytes);
     else this.#inline.set(bytes, before);
   }

@@ -10,6 +10,7 @@ import {
   tryFlock,
 } from "../../ffi/mod.ts";
 import type { BodySink } from "../http/mod.ts";
+import { SpaceWatch } from "../repository/mod.ts";
 
 /** The beginning of an object, or all of it. */
 export class PartFile implements BodySink<PartFile> {
@@ -17,6 +18,7 @@ export class PartFile implements BodySink<PartFile> {
   readonly #fd: Fd;
   #kept: boolean;
   #size: number;
+  #space: SpaceWatch | undefined;
 
   private constructor(path: string, fd: Fd, size: number) {
     this.#path = path;
@@ -66,8 +68,21 @@ export class PartFile implements BodySink<PartFile> {
   }
 
   write(piece: Uint8Array): void {
+    const size = this.#size + piece.length;
+    if (size > SpaceWatch.STEP) this.#checkSpace(size);
     pwriteAll(this.#fd, carved(piece), this.#size);
     this.#size += piece.length;
+  }
+
+  /** Keeps nothing of what leaves others no space: the server may send without end. */
+  #checkSpace(size: number): void {
+    try {
+      this.#space ??= new SpaceWatch(this.#fd.number);
+      this.#space.check(size);
+    } catch (error) {
+      this.clear();
+      throw error;
+    }
   }
 
   finish(): PartFile {

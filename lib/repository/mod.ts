@@ -37,6 +37,7 @@ export {
 export { checkRefName, decodeRefComponent, encodeRefComponent } from "./names.ts";
 export type { ObjectFile, StoredObject, StoreOutcome } from "./object_file.ts";
 export { ObjectDirectory, type ObjectDirectoryOptions } from "./object_write.ts";
+export { SpaceWatch } from "./space_watch.ts";
 export {
   DiskObjectStore,
   MAX_BUFFERED_OBJECT,

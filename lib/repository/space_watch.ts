@@ -1,19 +1,19 @@
-/** Giving up while there is still some space: a small blob can make a layer of any size. */
+/** Giving up while there is still some space: what servers send can come to any size. */
 import { UnsupportedError } from "../base/mod.ts";
 import { fstatfs } from "../../ffi/mod.ts";
 
-/** Bytes of a layer between two looks at the free space. */
-const LOOK_STEP = 16 * 1024 * 1024;
 /** Free space that others are left, in bytes. */
 const RESERVE = 16 * 1024 * 1024;
 
-/** Watches the free space of the file system that a layer is stored on. */
+/** Watches the free space of the file system that something is stored on. */
 export class SpaceWatch {
+  /** Bytes between two looks at the free space: what is smaller needs no watch. */
+  static readonly STEP: number = 16 * 1024 * 1024;
   readonly #dir: number;
-  #look = LOOK_STEP;
+  #look = SpaceWatch.STEP;
   #available: number;
 
-  /** Watches the file system that directory number `dir` is on. */
+  /** Watches the file system that the open file or directory with number `dir` is on. */
   constructor(dir: number) {
     this.#dir = dir;
     this.#available = fstatfs(dir).available;
@@ -22,12 +22,12 @@ export class SpaceWatch {
   /**
    * Looks now and then.
    *
-   * @param size bytes of the layer so far
+   * @param size bytes that were stored so far
    * @throws {UnsupportedError} when nearly all space is taken, and becoming less
    */
   check(size: number): void {
     if (size < this.#look) return;
-    this.#look = size + LOOK_STEP;
+    this.#look = size + SpaceWatch.STEP;
     const before = this.#available;
     this.#available = fstatfs(this.#dir).available;
     // Who only finds that everything is there already takes none.
