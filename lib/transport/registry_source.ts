@@ -10,7 +10,12 @@ import {
   type RemoteRepository,
   wanted,
 } from "../registry/mod.ts";
-import type { DownloadFile, Downloads, Repository } from "../repository/mod.ts";
+import {
+  type DownloadFile,
+  type Downloads,
+  type Repository,
+  SpaceWatch,
+} from "../repository/mod.ts";
 import type { SignaturePlaces } from "../trust/mod.ts";
 import { Arrival } from "./arrival.ts";
 import { type Blob, checkBlobSize, checkDocumentSize, digestHash, verifyBytes } from "./blob.ts";
@@ -216,6 +221,7 @@ class RegistryBlob implements Blob {
   readonly #stop = new AbortController();
   #at: number;
   #open = true;
+  #space: SpaceWatch | undefined;
 
   constructor(descriptor: Descriptor, file: BlobFile, closed: () => void) {
     this.#descriptor = descriptor;
@@ -247,9 +253,21 @@ class RegistryBlob implements Blob {
     // Small pieces may lie where the engine moves them.
     const bytes = piece.length < SAFE_PIECE ? copied(piece) : piece;
     if (!this.#open) throw new FormatError("blob", "The blob was closed while it arrived");
+    if (this.size > SpaceWatch.STEP) this.#checkSpace(this.#at + piece.length);
     pwriteAll(this.#file.fd, bytes, this.#at);
     this.#at += piece.length;
     this.arrival.advance(piece.length);
+  }
+
+  /** Keeps nothing of what leaves others no space. */
+  #checkSpace(size: number): void {
+    try {
+      this.#space ??= new SpaceWatch(this.#file.fd.number);
+      this.#space.check(size);
+    } catch (error) {
+      this.#file.remove();
+      throw error;
+    }
   }
 
   release(): void {

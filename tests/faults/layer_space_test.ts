@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { pullImage } from "../../lib/oci/mod.ts";
 import { initRepository, Repository } from "../../lib/repository/mod.ts";
+import { openSource } from "../../lib/transport/mod.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
+import { FaultServer, plainReply } from "../helpers/fault_server.ts";
 import "../helpers/libraries.ts";
 import { LoopFs } from "../helpers/loop_fs.ts";
 import { content, header } from "../helpers/make_tar.ts";
 import { needFileSystem, needRoot, needTool, testWith } from "../helpers/needs.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { operations, tarDiff, writeDelta } from "../oci/_delta_layout.ts";
+import { blobOf } from "../registry/_images.ts";
 import { AMD64, chain, LayoutMaker, names } from "../oci/_oci.ts";
 
 const MIB = 2 ** 20;
@@ -104,5 +107,38 @@ testWith({
     const filler = new Uint8Array(repository.available - 10 * MIB);
     Deno.writeFileSync(fs.join("filler"), filler);
     await pullImage(repository, maker.index([image]), { name: "next", repair: true, ...options });
+  },
+});
+
+testWith({
+  name: "a blob that does not fit is given up before the file system is full",
+  needs,
+  async fn() {
+    const blob = blobOf(new Uint8Array(100 * MIB));
+    await using server = new FaultServer((request) =>
+      request.path === "/v2/"
+        ? {}
+        : request.path.includes("/blobs/")
+        ? plainReply(request, blob.bytes)
+        : { body: new TextEncoder().encode('{"schemaVersion":2}') }
+    );
+    using fs = new LoopFs("ext4", { sizeMiB: 60 });
+    const path = fs.join("r");
+    initRepository(path, { insecure: true });
+    using repository = Repository.open(path);
+    const before = repository.available;
+    {
+      await using source = await openSource(`docker://${server.host}/a/b@${blob.digest}`, {
+        repository,
+        tlsVerify: false,
+        credentials: "none",
+        surroundings: { variable: () => undefined, uid: 0, root: "/nonexistent" },
+      });
+      const { digest, size } = blob;
+      using opened = await source.blob({ mediaType: "x/y", digest, size });
+      while (opened.arrival!.failure === undefined) await new Promise((go) => setTimeout(go, 5));
+      assert.match(chain(opened.arrival!.failure), /nearly full$/);
+    }
+    assert.ok(before - repository.available < MIB, "nothing is left behind");
   },
 });
