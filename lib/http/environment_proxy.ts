@@ -1,4 +1,5 @@
 /** Which proxy the environment names for a URL, where the runtime does not look by itself. */
+import { UnsupportedError } from "../base/mod.ts";
 import { bareHost } from "./bare_host.ts";
 
 const VARIABLES: Readonly<Record<string, readonly string[]>> = {
@@ -11,6 +12,7 @@ const VARIABLES: Readonly<Record<string, readonly string[]>> = {
  * that are asked directly.
  *
  * @param variable value of an environment variable
+ * @throws {UnsupportedError} for a proxy of another kind: what is to go through it must not go past it
  */
 export function environmentProxy(
   url: URL,
@@ -20,11 +22,22 @@ export function environmentProxy(
   const text = names.map(variable).find((value) => value !== undefined && value !== "");
   if (text === undefined) return undefined;
   const full = /^[a-z0-9]+:\/\//i.test(text) ? text : `http://${text}`;
-  if (!URL.canParse(full)) return undefined;
   const direct = variable("no_proxy") || variable("NO_PROXY") || "";
   if (direct.split(/[\s,]+/).some((entry) => isNamed(url, entry))) return undefined;
-  const proxy = new URL(full);
-  return proxy.protocol === "http:" ? proxy : undefined;
+  return usableProxy(full);
+}
+
+/**
+ * A proxy that can be asked for connections.
+ *
+ * @throws {UnsupportedError} for one of another kind
+ */
+export function usableProxy(text: string): URL {
+  const proxy = URL.canParse(text) ? new URL(text) : undefined;
+  if (proxy?.protocol === "http:") return proxy;
+  // Without what may be secret in it.
+  const shown = proxy === undefined ? "that is no URL" : `of the kind ${proxy.protocol}`;
+  throw new UnsupportedError(`Cannot use a proxy ${shown} for servers that are not verified`);
 }
 
 /** Whether an entry of `NO_PROXY` means the host of a URL: `*`, a host, a domain, with a port or not. */

@@ -2,6 +2,7 @@
 import { InvalidNameError } from "../base/mod.ts";
 import { basicAuth, decoded } from "./credentials.ts";
 import { type Cookie, cookieHeader } from "./cookies.ts";
+import { usableProxy } from "./environment_proxy.ts";
 import { HttpError } from "./error.ts";
 import type { HttpRequest, Incoming } from "./exchange.ts";
 import { PlainConnections } from "./plain.ts";
@@ -102,7 +103,9 @@ export class Sender implements Disposable {
     const headers = this.#headers(url, request.headers);
     const { verifyTls = true, clientCert } = this.#options;
     if (!verifyTls && url.protocol === "https:") {
-      const proxy = this.#options.proxy === undefined ? undefined : parseUrl(this.#options.proxy);
+      const proxy = this.#options.proxy === undefined
+        ? undefined
+        : usableProxy(this.#options.proxy);
       return fetchUnverified(url, { method, headers, body, signal, clientCert, proxy });
     }
     // Nothing is unpacked there, so that must not be wanted.
@@ -179,7 +182,8 @@ function proxyOf(text: string): Deno.Proxy {
   const basic = { username: decoded(url.username), password: decoded(url.password) };
   const named = url.username !== "";
   url.username = url.password = "";
-  return { transport: "http", url: url.href, ...(named ? { basicAuth: basic } : {}) } as Deno.Proxy;
+  const transport = url.protocol === "https:" ? "https" : "http";
+  return { transport, url: url.href, ...(named ? { basicAuth: basic } : {}) } as Deno.Proxy;
 }
 
 /**

@@ -12,8 +12,7 @@ const cases: [url: string, variables: Record<string, string>, proxy: string | un
   ["http://h.io/", { HTTP_PROXY: "http://p:3128" }, "http://p:3128/"],
   ["https://h.io/", { https_proxy: "p:3128", HTTPS_PROXY: "q" }, "http://p:3128/"],
   ["https://h.io/", { ALL_PROXY: "http://u:s@p" }, "http://u:s@p/"],
-  ["https://h.io/", { HTTPS_PROXY: "socks5://p:1" }, undefined],
-  ["https://h.io/", { HTTPS_PROXY: "http://[" }, undefined],
+  ["https://h.io/", { HTTPS_PROXY: "socks5://p:1", NO_PROXY: "h.io" }, undefined],
   ["https://h.io/", { HTTPS_PROXY: "p", NO_PROXY: "*" }, undefined],
   ["https://h.io/", { HTTPS_PROXY: "p", NO_PROXY: "x, H.io" }, undefined],
   ["https://a.h.io/", { HTTPS_PROXY: "p", NO_PROXY: "h.io" }, undefined],
@@ -33,6 +32,22 @@ Deno.test("environmentProxy() finds the proxy for a URL", async (t) => {
     await t.step(`${url} ${JSON.stringify(variables)}`, () => {
       const found = environmentProxy(new URL(url), (name) => variables[name]);
       assert.equal(found?.href, proxy);
+    });
+  }
+});
+
+Deno.test("environmentProxy() refuses proxies that cannot be used, and goes past none", () => {
+  const of = (HTTPS_PROXY: string) =>
+    environmentProxy(new URL("https://h.io/"), (name) => ({ HTTPS_PROXY })[name]);
+  for (const text of ["socks5://u:secret@p:1", "https://u:secret@p", "http://["]) {
+    assert.throws(() => of(text), (error: Error & { code?: string }) => {
+      assert.equal(error.code, "CFS_UNSUPPORTED");
+      assert.match(
+        error.message,
+        /^Cannot use a proxy (of the kind (socks5|https):|that is no URL)/,
+      );
+      assert.doesNotMatch(error.message, /secret/);
+      return true;
     });
   }
 });
@@ -197,4 +212,12 @@ testWith({
       });
     }
   },
+});
+
+Deno.test("what is not verified does not go past a proxy of another kind", async () => {
+  using client = new HttpClient({ verifyTls: false, proxy: "https://u:secret@127.0.0.1:1" });
+  await assert.rejects(client.get(new URL("https://registry.invalid/")), {
+    code: "CFS_UNSUPPORTED",
+    message: "Cannot use a proxy of the kind https: for servers that are not verified",
+  });
 });
