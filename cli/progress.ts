@@ -10,10 +10,19 @@ import type { ProgressBars } from "./progress_bars.ts";
 import type { ProgressDisplay } from "./progress_display.ts";
 import { formatSize } from "./size.ts";
 
-/** One JSON object a line, exactly the events. */
+/** Running counts that come sooner than this after the last, in ms, are not worth a line. */
+const JSON_EVERY = 100;
+
+/** One JSON object a line, exactly the events, but no more counts than a reader can follow. */
 function jsonDisplay(stderr: Output): ProgressDisplay {
+  const shown = new Map<string, number>();
   return {
     sink(event) {
+      if (event.type === "progress") {
+        const now = performance.now();
+        if (now - (shown.get(event.id) ?? -JSON_EVERY) < JSON_EVERY) return;
+        shown.set(event.id, now);
+      }
       stderr.jsonLine(event);
       stderr.flush();
     },
@@ -21,8 +30,10 @@ function jsonDisplay(stderr: Output): ProgressDisplay {
   };
 }
 
+type Unit = "bytes" | "objects";
+
 /** The line for an event that is worth one; running counts are not. */
-function plainLine(event: ProgressEvent): string | undefined {
+function plainLine(event: ProgressEvent, unit: Unit = "bytes"): string | undefined {
   switch (event.type) {
     case "started":
       return event.total === undefined
@@ -33,7 +44,7 @@ function plainLine(event: ProgressEvent): string | undefined {
     case "skipped":
       return `${event.id}: skipped`;
     case "done":
-      return `${event.id}: done, ${formatSize(event.transferred)}`;
+      return `${event.id}: done, ${amount(event.transferred, unit)}`;
     case "message":
       return event.text;
     case "warning":
@@ -41,14 +52,16 @@ function plainLine(event: ProgressEvent): string | undefined {
   }
 }
 
-function amount(count: number, unit: "bytes" | "objects"): string {
+function amount(count: number, unit: Unit): string {
   return unit === "bytes" ? formatSize(count) : `${count} objects`;
 }
 
 function plainDisplay(stderr: Output): ProgressDisplay {
+  const units = new Map<string, Unit>();
   return {
     sink(event) {
-      const line = plainLine(event);
+      if (event.type === "started") units.set(event.id, event.unit);
+      const line = plainLine(event, "id" in event ? units.get(event.id) : undefined);
       if (line === undefined) return;
       stderr.line(line);
       stderr.flush();

@@ -61,6 +61,9 @@ export async function checkStoredCommit(
   return { commit, objects: objects.length, errors, warnings };
 }
 
+/** What progress is called. */
+const PROGRESS = "fsck";
+
 /** What is wrong with objects, by checksum. */
 async function findFaults(
   repository: Repository,
@@ -68,6 +71,7 @@ async function findFaults(
   { jobs, progress }: CheckCommitOptions,
 ): Promise<Map<Checksum, string>> {
   const faults = new Map<Checksum, string>();
+  progress?.({ type: "started", id: PROGRESS, unit: "objects", total: objects.length });
   let done = 0;
   for (const object of objects) {
     if (object.kind === "file" && object.entry !== undefined) continue;
@@ -91,8 +95,9 @@ async function findFaults(
       if (message !== undefined) faults.set(checked[i]!.checksum, message);
     });
     done += checked.length;
-    progress?.({ type: "progress", id: "fsck", done, objects: done });
+    progress?.({ type: "progress", id: PROGRESS, done });
   }
+  progress?.({ type: "done", id: PROGRESS, transferred: done });
   return faults;
 }
 

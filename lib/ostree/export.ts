@@ -49,6 +49,9 @@ export interface ExportResult {
   readonly cloned: number;
 }
 
+/** What progress is called. */
+const PROGRESS = "export";
+
 /**
  * Exports a commit: files first, then directories, the commit when all that it needs is there and
  * durable, and the ref last. Every object is checked while it is written.
@@ -72,6 +75,7 @@ export async function exportCommit(
   using objectsDir = openOrMakeDir(root, "objects", 0o775);
   using tmp = openOrMakeDir(root, "tmp", 0o775);
   const exporter = new Exporter(repository, { directory: objectsDir, tmp, destination }, options);
+  options.progress?.({ type: "started", id: PROGRESS, unit: "objects", total: objects.length });
   await exporter.files(objects);
   // Children come before their parents, the commit is the first of the list.
   for (const object of objects.reverse()) {
@@ -83,6 +87,7 @@ export async function exportCommit(
   unlinkAt(root, `state/${commit}.commitpartial`);
   if (reference !== undefined) writeRef(root, tmp, { reference, commit });
   syncfs(root);
+  options.progress?.({ type: "done", id: PROGRESS, transferred: exporter.result.written });
   return exporter.result;
 }
 
@@ -141,7 +146,7 @@ class Exporter {
     else this.result.written++;
     if (outcome === "cloned") this.result.cloned++;
     const done = this.result.written + this.result.present;
-    this.#options.progress?.({ type: "progress", id: "export", done, objects: done });
+    this.#options.progress?.({ type: "progress", id: PROGRESS, done });
   }
 
   commit(stored: StoredCommit): void {

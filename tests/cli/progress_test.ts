@@ -14,8 +14,10 @@ const EVENTS: ProgressEvent[] = [
   { type: "skipped", id: "sha256:0" },
   { type: "started", id: "sha256:1", unit: "bytes", total: 2048 },
   { type: "progress", id: "sha256:1", done: 1024, objects: 3 },
+  { type: "started", id: "objects", unit: "objects", total: 2 },
   { type: "warning", text: "odd entry" },
   { type: "done", id: "sha256:1", transferred: 2048 },
+  { type: "done", id: "objects", transferred: 2 },
 ];
 
 function sink(terminal: boolean) {
@@ -42,10 +44,30 @@ Deno.test("progress as JSON is one event a line, as plain text one line for what
     "Importing 2 layers",
     "sha256:0: skipped",
     "sha256:1: started, 2.00 KiB",
+    "objects: started, 2 objects",
     "warning: odd entry",
     "sha256:1: done, 2.00 KiB",
+    "objects: done, 2 objects",
     "",
   ]);
+});
+
+Deno.test("progress as JSON has no more counts than a reader can follow", async () => {
+  const json = sink(false);
+  using display = await progressDisplay("json", new Output(json));
+  display.sink({ type: "started", id: "a", unit: "objects" });
+  for (let done = 1; done <= 5000; done++) {
+    for (const id of ["a", "b"]) display.sink({ type: "progress", id, done });
+  }
+  display.sink({ type: "done", id: "a", transferred: 5000 });
+  const events = json.text().trimEnd().split("\n").map((line) => JSON.parse(line));
+  assert.deepEqual(events.slice(0, 3), [
+    { type: "started", id: "a", unit: "objects" },
+    { type: "progress", id: "a", done: 1 },
+    { type: "progress", id: "b", done: 1 },
+  ]);
+  assert.ok(events.length < 1000, `${events.length} events`);
+  assert.deepEqual(events.at(-1), { type: "done", id: "a", transferred: 5000 });
 });
 
 const modes: { name: string; globals: GlobalOptions; terminal: boolean; text: RegExp }[] = [
