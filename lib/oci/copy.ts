@@ -18,9 +18,11 @@ import {
   recordReferrer,
 } from "./image.ts";
 import type { LayerSupply } from "./layer_supply.ts";
-import { MANIFEST_TYPE, tarCompression } from "../transport/mod.ts";
+import { isSignatureLayer, MANIFEST_TYPE, tarCompression } from "../transport/mod.ts";
+import { SeenAttachments } from "./kept_signatures.ts";
+import { storedAttachments } from "./stored_attachments.ts";
 import { contentDigest } from "./stored_layer_import.ts";
-import { configStream, tagRef } from "./tags.ts";
+import { configStream, manifestStream, tagRef } from "./tags.ts";
 
 /** How to copy. */
 export interface CopyOptions {
@@ -106,17 +108,31 @@ async function copyReferrers(
   options: CopyOptions & { from: Repository },
 ): Promise<Digest[]> {
   const { from, signal, progress } = options;
+  const warn = (text: string) => progress?.({ type: "warning", text });
   const copied: Digest[] = [];
   for (const digest of listReferrers(from, subject)) {
     try {
-      await importStored(repository, openManifest(from, digest), { ...options, name: undefined });
-      recordReferrer(repository, digest, subject);
+      const referrer = openManifest(from, digest);
+      if (referrer.manifest.layers.some(({ mediaType }) => isSignatureLayer(mediaType))) {
+        const stored = storedAttachments(from);
+        const { configDigest, configStream: { bytes } } = referrer;
+        const signatures = new SeenAttachments({
+          ...stored,
+          blob: (blob) =>
+            blob.digest.equals(configDigest) ? Promise.resolve(bytes) : stored.blob(blob),
+        });
+        await signatures.manifest({ digest, size: 0, mediaType: MANIFEST_TYPE, artifactType: "" });
+        await signatures.keep(repository, subject, { warn });
+        if (repository.streamObject(manifestStream(digest)) === undefined) continue;
+      } else {
+        await importStored(repository, referrer, { ...options, name: undefined });
+        recordReferrer(repository, digest, subject);
+      }
       copied.push(digest);
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof ComposefsError)) throw error;
-      const text = `referrer ${digest} is left out: ${error.message}`;
-      progress?.({ type: "warning", text });
+      warn(`referrer ${digest} is left out: ${error.message}`);
     }
   }
   return copied;

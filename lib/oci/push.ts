@@ -1,5 +1,6 @@
 /** Pushing images out of a repository (spec: oci 4, 6). */
 import {
+  ConflictError,
   Digest,
   nodeHash,
   type ObjectId,
@@ -15,6 +16,7 @@ import {
   type Compression,
   type Descriptor,
   type ImageDestination,
+  isSignatureLayer,
   MANIFEST_TYPE,
   openDestination,
   type PushedManifest,
@@ -171,9 +173,7 @@ class Push implements AsyncDisposable {
           this.#warn(`referrer ${digest} is left out: it is about the manifest as it was`);
           continue;
         }
-        const manifest = await this.#image(openManifest(this.#repository, digest), "oci");
-        await this.#destination.attach(manifest);
-        referrers.push(digest);
+        if (await this.#attach(digest, image.manifestDigest)) referrers.push(digest);
       }
     }
     await this.#destination.finish(pushed);
@@ -184,6 +184,27 @@ class Push implements AsyncDisposable {
       referrers,
       stats: this.#stats,
     };
+  }
+
+  /** Pushes what refers to an image; whether it could be. */
+  async #attach(digest: Digest, subject: Digest): Promise<boolean> {
+    const referrer = openManifest(this.#repository, digest);
+    const manifest = await this.#image(referrer, "oci");
+    const { layers } = referrer.manifest;
+    // Cosign's first kind does not say what it is about: it is found by its tag.
+    const byTag = manifest.subject === undefined &&
+      layers.some(({ mediaType }) => isSignatureLayer(mediaType));
+    const { signatureTag } = await import("../trust/mod.ts");
+    try {
+      await this.#destination.attach(
+        byTag ? { ...manifest, tag: signatureTag(subject) } : manifest,
+      );
+      return true;
+    } catch (error) {
+      if (!(error instanceof ConflictError)) throw error;
+      this.#warn(`referrer ${digest} is left out: ${error.message}`);
+      return false;
+    }
   }
 
   /** Brings the blobs of an image to the destination. */

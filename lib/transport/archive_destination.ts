@@ -131,7 +131,7 @@ class ArchiveDestination implements ImageDestination {
     await this.document(manifest.bytes, manifest.descriptor.digest);
     const index = new IndexEntries();
     index.add(manifest, this.#target.tag);
-    for (const attached of this.#attached) index.add(attached);
+    for (const attached of this.#attached) index.add(attached, attached.tag);
     this.#append("index.json", index.bytes());
     this.#header.fill(0);
     pwriteAll(this.#fd, this.#header, this.#end);

@@ -22,6 +22,8 @@ export interface PushedManifest {
   readonly artifactType?: string | undefined;
   /** Manifest that it is about, when it is about one. */
   readonly subject?: Digest | undefined;
+  /** Tag by which it is found, when it does not say what it is about. */
+  readonly tag?: string | undefined;
 }
 
 /** What images are pushed to. Blobs come first, manifests last; nothing is visible before. */

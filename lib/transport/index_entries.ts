@@ -1,5 +1,5 @@
 /** The index of a layout while images are added to it (OCI image-layout 1.1). */
-import { FormatError } from "../base/mod.ts";
+import { ConflictError, type Digest, FormatError } from "../base/mod.ts";
 import type { PushedManifest } from "./destination.ts";
 import { parseIndex } from "./documents.ts";
 import { INDEX_TYPE, REF_NAME_ANNOTATION } from "./media_types.ts";
@@ -59,6 +59,17 @@ export class IndexEntries {
       ...(artifactType === undefined ? {} : { artifactType }),
       ...(tag === undefined ? {} : { annotations: { [REF_NAME_ANNOTATION]: tag } }),
     });
+  }
+
+  /**
+   * Refuses to take a tag away from another manifest than this.
+   *
+   * @throws {ConflictError} when another one has it
+   */
+  assertFree(tag: string, digest: Digest): void {
+    const other = this.#entries.find((entry) => tagOf(entry) === tag);
+    if (other === undefined || other.digest === digest.toString()) return;
+    throw new ConflictError(`Tag ${tag} leads to ${other.digest} already`);
   }
 
   /** The file's content. */

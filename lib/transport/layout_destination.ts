@@ -89,7 +89,9 @@ class LayoutDestination implements ImageDestination {
   }
 
   async attach(manifest: PushedManifest): Promise<void> {
-    await this.document(manifest.bytes, manifest.descriptor.digest);
+    const { bytes, tag, descriptor: { digest } } = manifest;
+    if (tag !== undefined) this.#index().assertFree(tag, digest);
+    await this.document(bytes, digest);
     this.#attached.push(manifest);
   }
 
@@ -103,7 +105,7 @@ class LayoutDestination implements ImageDestination {
     flock(this.#root, "exclusive");
     const index = this.#index();
     index.add(manifest, this.#target.tag);
-    for (const attached of this.#attached) index.add(attached);
+    for (const attached of this.#attached) index.add(attached, attached.tag);
     replaceFile(this.#root, "index.json", index.bytes());
     syncfs(this.#root);
   }

@@ -1,5 +1,5 @@
 /** Pushing to a registry (spec: oci 6). */
-import { ComposefsError, type Digest, InvalidNameError } from "../base/mod.ts";
+import { ComposefsError, ConflictError, type Digest, InvalidNameError } from "../base/mod.ts";
 import { preadFull } from "../../ffi/mod.ts";
 import {
   type DockerReference,
@@ -105,7 +105,14 @@ class RegistryDestination implements ImageDestination {
   }
 
   async attach(manifest: PushedManifest): Promise<void> {
-    await this.#put(manifest, manifest.descriptor.digest);
+    const { tag, descriptor: { digest } } = manifest;
+    if (tag !== undefined) {
+      const there = await this.#remote.manifestHead(tag, this.#options());
+      if (there !== undefined && there.digest?.toString() !== digest.toString()) {
+        throw new ConflictError(`Tag ${tag} leads to another manifest already`);
+      }
+    }
+    await this.#put(manifest, tag ?? digest);
   }
 
   async finish(manifest: PushedManifest): Promise<void> {

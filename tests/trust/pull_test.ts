@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { gunzipSync } from "node:zlib";
 import {
+  copyImage,
   listReferrers,
   openImageRef,
   policyAdmission,
@@ -186,6 +187,13 @@ Deno.test("signatures are kept with the image, and checked again", async (t) => 
     const report = await reportStored(repository, "t", { policy, identity: IDENTITY, deep: true });
     assert.equal(report.verdict, "trusted");
     assert.match(report.links.find(({ id }) => id === "layer")!.detail, /content hashed/);
+  });
+  await t.step("in a copy", async () => {
+    using other = newRepository(dir.join("other"), { hash: "sha512" });
+    const { referrers } = await copyImage(other, "t", { from: repository, name: "t" });
+    assert.equal(referrers.length, 1);
+    const report = await reportStored(other, "t", { policy, identity: IDENTITY });
+    assert.equal(report.verdict, "trusted");
   });
   await t.step("refused for another name", async () => {
     const report = await reportStored(repository, "t", { policy, identity: "r.example/x:v1" });

@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
-import { reportRemote, type TrustOptions } from "../../lib/oci/mod.ts";
-import { policyAdmission } from "../../lib/oci/mod.ts";
+import type { ProgressSink } from "../../lib/base/mod.ts";
+import {
+  openImageRef,
+  policyAdmission,
+  pushImage,
+  reportRemote,
+  type TrustOptions,
+} from "../../lib/oci/mod.ts";
 import { names, newRepository, pull } from "../oci/_oci.ts";
 import { loadNative } from "../helpers/native.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
@@ -91,6 +97,67 @@ testWith({
       const options = { policy, registriesD: empty, registry: REGISTRY };
       const report = await reportRemote(reference, options);
       assert.equal(report.verdict, "trusted");
+    });
+  },
+});
+
+testWith({
+  name: "signatures that say nothing of their image are found where they were pushed to",
+  needs: NEEDS,
+  async fn(t) {
+    using dir = new TempDir();
+    await using registry = await TestRegistry.start();
+    const layout = `oci-archive:${FIXTURES}/layouts/cosign-good.oci.tar`;
+    const demand = {
+      type: "sigstoreSigned",
+      keyPath: `${FIXTURES}/keys/ec-p256.pub`,
+      signedIdentity: {
+        type: "exactRepository",
+        dockerRepository: "registry.example.com/cosign/good",
+      },
+    };
+    dir.write("policy.json", encode({ default: [demand] }));
+    const policy = dir.join("policy.json");
+    using repository = newRepository(dir.join("repo"));
+    const admit = await policyAdmission(layout, { policy });
+    await pull(repository, `${layout}:v1`, { admit });
+    // Whatever has the blobs already keeps the image's digest, which is what was signed.
+    await registry.push(`${layout}:v1`, "team/first:v1", ["--preserve-digests"]);
+    await runOk([
+      ...[tool("skopeo"), "copy", "--quiet", "--preserve-digests"],
+      ...[`${layout}:v1`, `oci:${dir.join("layout")}:first`],
+    ]);
+    const push = (destination: string, progress?: ProgressSink) =>
+      pushImage(repository, "t", {
+        destination,
+        referrers: true,
+        access: REGISTRY,
+        mountFrom: [`${registry.host}/team/first`],
+        ...(progress === undefined ? {} : { progress }),
+      });
+    const places = [
+      `docker://${registry.host}/team/second:v1`,
+      `oci:${dir.join("layout")}:second`,
+    ];
+    for (const [i, place] of places.entries()) {
+      await t.step(place.split(":")[0]!, async () => {
+        const { referrers, manifestDigest, sourceDigest } = await push(place);
+        assert.ok(manifestDigest.equals(sourceDigest));
+        assert.equal(referrers.length, 1);
+        assert.equal(await pulled(place, { policy, repo: dir.join(`r${i}`) }), undefined);
+        assert.equal((await push(place)).referrers.length, 1);
+      });
+    }
+    await t.step("but not in the place of others", async () => {
+      const tag = `sha256-${openImageRef(repository, "t").manifestDigest.encoded}.sig`;
+      await registry.push(`${layout}:v1`, `team/third:${tag}`);
+      const warnings: string[] = [];
+      const { referrers } = await push(
+        `docker://${registry.host}/team/third:v1`,
+        (event) => event.type === "warning" && warnings.push(event.text),
+      );
+      assert.deepEqual(referrers, []);
+      assert.match(warnings.join(), /is left out: Tag sha256-\w+\.sig leads to another manifest/);
     });
   },
 });
