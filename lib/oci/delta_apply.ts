@@ -8,9 +8,9 @@ import {
   type SourceTableMemory,
   TableSource,
 } from "../delta/mod.ts";
+import { Check } from "./digest_check.ts";
 import {
   type BlobTask,
-  Check,
   type ImportedLayer,
   importUnpacked,
   type LayerTarget,

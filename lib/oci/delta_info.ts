@@ -21,7 +21,7 @@ import {
   unpack,
 } from "../transport/mod.ts";
 import { isDelta, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
-import { Check } from "./layer_import.ts";
+import { Check } from "./digest_check.ts";
 
 /** What the operations of one kind come to. */
 export interface OperationCount {

@@ -27,7 +27,7 @@ import {
 import { preadFull, pwriteAll } from "../../ffi/mod.ts";
 import { SharedContents, type SharedContentsMemory } from "./delta_contents.ts";
 import type { Stretch } from "./delta_scan.ts";
-import { Check } from "./layer_import.ts";
+import { Check } from "./digest_check.ts";
 import { unpack } from "../transport/mod.ts";
 
 /** Fills the index of all contents. */

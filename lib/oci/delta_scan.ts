@@ -9,7 +9,7 @@ import {
   TarSplitter,
 } from "../tar/mod.ts";
 import { sniffCompression, unpack, waitForMore } from "../transport/mod.ts";
-import { Check } from "./layer_import.ts";
+import { Check } from "./digest_check.ts";
 
 /** A stretch of a file by descriptor number. */
 export interface Stretch {

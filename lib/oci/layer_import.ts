@@ -1,30 +1,20 @@
 /** Importing one layer into a repository; runs in a worker (spec: oci 2). */
 import {
-  Digest,
-  DigestMismatchError,
   FormatError,
   letMessagesIn,
-  nodeHash,
   nodeZstd,
   type ObjectId,
-  type StreamHash,
   type TaskContext,
-  toHex,
 } from "../base/mod.ts";
 import { preadFull } from "../../ffi/mod.ts";
 import { ObjectDirectory, type ObjectDirectoryOptions, SpaceWatch } from "../repository/mod.ts";
 import { CONTENT_TYPE, SplitstreamWriter } from "../splitstream/mod.ts";
 import { TarSplitter } from "../tar/mod.ts";
-import {
-  type Compression,
-  digestHash,
-  sniffCompression,
-  unpack,
-  waitForMore,
-} from "../transport/mod.ts";
+import { type Compression, sniffCompression, unpack, waitForMore } from "../transport/mod.ts";
 import type { BatchMemory } from "./batch.ts";
 import { LayerObjects, type LayerStats } from "./layer_objects.ts";
-import { missingPadding, zeroPadding } from "./padding.ts";
+import { Check } from "./digest_check.ts";
+import { zeroPadding } from "./padding.ts";
 
 /** What every layer's task has, however its bytes are come by. */
 export interface LayerTarget {
@@ -82,57 +72,6 @@ const READ_SIZE = 256 * 1024;
 const TURN_SIZE = 2 * 1024 * 1024;
 /** Packed bytes between two progress events. */
 const PROGRESS_STEP = 2 * 1024 * 1024;
-
-/** Checks a running hash against the digest it should give. */
-export class Check {
-  readonly #expected: Digest | undefined;
-  readonly #hash: StreamHash | undefined;
-  readonly #what: string;
-
-  /** Expects a digest, or anything. */
-  constructor(expected: string | undefined, what: string) {
-    this.#what = what;
-    if (expected === undefined) return;
-    this.#expected = Digest.parse(expected);
-    this.#hash = nodeHash.stream(digestHash(this.#expected));
-  }
-
-  /** Takes the next bytes. */
-  update(bytes: Uint8Array): void {
-    this.#hash?.update(bytes);
-  }
-
-  /**
-   * Compares.
-   *
-   * @throws {DigestMismatchError} when it is another digest
-   */
-  finish(): void {
-    if (this.#hash === undefined) return;
-    const actual = `${this.#expected!.algorithm}:${toHex(this.#hash.digest())}`;
-    if (actual !== this.#expected!.toString()) {
-      throw new DigestMismatchError(this.#what, this.#expected!.toString(), actual);
-    }
-  }
-
-  /** Bytes of zeros with which the digest would be right; 0 when it is, or they do not help. */
-  padding(): number {
-    const [hash, expected] = [this.#hash, this.#expected];
-    if (hash === undefined || toHex(hash.copy().digest()) === expected!.encoded) return 0;
-    return missingPadding(hash, expected!.encoded) ?? 0;
-  }
-
-  /** The error of a stream that lacks zeros at its end. */
-  paddingError(padding: number): DigestMismatchError {
-    const expected = this.#expected!.toString();
-    const actual = `${this.#expected!.algorithm}:${toHex(this.#hash!.digest())}`;
-    return new DigestMismatchError(this.#what, expected, actual, {
-      detail: "padding-lost",
-      message:
-        `${this.#what} digest mismatch: expected ${expected}, got ${actual} (the blob lacks ${padding} bytes of trailing zero padding: written by a faulty zstd:chunked encoder)`,
-    });
-  }
-}
 
 /** How the unpacked bytes of a layer are taken. */
 export interface UnpackedLayer {

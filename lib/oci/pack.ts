@@ -2,13 +2,10 @@
 import { constants, createGzip, createZstdCompress } from "node:zlib";
 import {
   type Algorithm,
-  Digest,
-  DigestMismatchError,
   letMessagesIn,
   nodeHash,
   nodeZstd,
   type ObjectId,
-  type StreamHash,
   SyncZlib,
   type TaskContext,
   toHex,
@@ -17,7 +14,8 @@ import {
 import { openDir, pwriteAll } from "../../ffi/mod.ts";
 import { DiskObjectStore, streamContent } from "../repository/mod.ts";
 import { openSplitstream, type Splitstream } from "../splitstream/mod.ts";
-import { type Compression, digestHash } from "../transport/mod.ts";
+import type { Compression } from "../transport/mod.ts";
+import { storedLayerCheck } from "./digest_check.ts";
 
 /** Where stored layers are read; plain data, so that it can be sent to a worker. */
 export interface StoreRoot {
@@ -100,39 +98,6 @@ export function readStoredStream(objects: DiskObjectStore, id: ObjectId): Splits
   return openSplitstream(objects.read(id), { algorithm, codec: nodeZstd });
 }
 
-/** Compares what was read with the digest that it should have. */
-export class ContentCheck {
-  readonly #expected: Digest | undefined;
-  readonly #hash: StreamHash | undefined;
-
-  /** Expects the content with this digest; nothing when there is none. */
-  constructor(expected: string | undefined) {
-    if (expected === undefined) return;
-    this.#expected = Digest.parse(expected);
-    this.#hash = nodeHash.stream(digestHash(this.#expected));
-  }
-
-  /** Adds content. */
-  update(bytes: Uint8Array): void {
-    this.#hash?.update(bytes);
-  }
-
-  /**
-   * Ends the content.
-   *
-   * @throws {DigestMismatchError} when it was another one
-   */
-  finish(): void {
-    if (this.#hash === undefined) return;
-    const expected = this.#expected!;
-    const actual = `${expected.algorithm}:${toHex(this.#hash.digest())}`;
-    if (actual === expected.toString()) return;
-    throw new DigestMismatchError("layer", expected.toString(), actual, {
-      message: `layer content does not match declared diff_id: expected ${expected}, got ${actual}`,
-    });
-  }
-}
-
 /** Packs bytes and writes them from an offset of a file on; hashes what it writes. */
 class Packer implements Disposable {
   readonly #fd: number;
@@ -205,7 +170,7 @@ export async function packLayer(task: PackTask, context: TaskContext): Promise<P
   using objects = openStore(task.store);
   const stream = readStoredStream(objects, task.stream);
   using packer = new Packer(task.packing, task.output);
-  const check = new ContentCheck(task.content);
+  const check = storedLayerCheck(task.content);
   let size = 0;
   let turn = TURN_SIZE;
   for (const piece of streamContent({ objects }, stream, { verify: task.content === undefined })) {

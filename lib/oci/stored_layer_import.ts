@@ -24,7 +24,8 @@ import {
   type LayerEvent,
   type LayerTarget,
 } from "./layer_import.ts";
-import { ContentCheck, openStore, readStoredStream, type StoreRoot } from "./pack.ts";
+import { type Check, storedLayerCheck } from "./digest_check.ts";
+import { openStore, readStoredStream, type StoreRoot } from "./pack.ts";
 import { SplitCheck } from "./split_check.ts";
 
 /** A layer of another repository, as sent to a worker. */
@@ -56,7 +57,7 @@ export async function importStoredLayer(
 ): Promise<ImportedLayer> {
   using objects = openStore(task.source);
   const stream = readStoredStream(objects, task.stream);
-  const check = new ContentCheck(task.content);
+  const check = storedLayerCheck(task.content);
   if (task.zerocopy) return await new Sharing(task, { objects, stream, check }).run(context);
   const blob = stream.contentType === CONTENT_TYPE.ociBlob;
   let done = 0;
@@ -94,7 +95,7 @@ class Sharing {
   readonly #task: StoredLayerTask;
   readonly #objects: DiskObjectStore;
   readonly #stream: Splitstream;
-  readonly #check: ContentCheck;
+  readonly #check: Check;
   /** Whether the layer is split as its tar has to be; none for blobs, which are one object. */
   readonly #split: SplitCheck | undefined;
   readonly #directory: ObjectDirectory;
@@ -105,7 +106,7 @@ class Sharing {
 
   constructor(
     task: StoredLayerTask,
-    source: { objects: DiskObjectStore; stream: Splitstream; check: ContentCheck },
+    source: { objects: DiskObjectStore; stream: Splitstream; check: Check },
   ) {
     this.#task = task;
     this.#objects = source.objects;
