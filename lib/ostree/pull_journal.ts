@@ -196,7 +196,8 @@ export class PullJournal implements Disposable {
 const ABANDONED = 30 * 24 * 3600 * 1000;
 
 /**
- * Removes the journals of pulls that were given up long ago, with the large objects they kept.
+ * Removes the journals of pulls that were given up long ago, with the large objects they kept; the
+ * directory, too, when nothing else is in it.
  *
  * @param directory where journals are; need not be there
  * @param options.now milliseconds since 1970
@@ -206,7 +207,8 @@ export function pruneJournals(directory: string, options: { now?: number } = {})
   const before = (options.now ?? Date.now()) - ABANDONED;
   let removed = 0;
   try {
-    for (const { name, isFile } of Deno.readDirSync(directory)) {
+    const found = [...Deno.readDirSync(directory)];
+    for (const { name, isFile } of found) {
       if (!isFile || !/^[0-9a-f]{64}\.journal(?:\.[0-9a-f]{64}\.part)?$/.test(name)) continue;
       const path = `${directory}/${name}`;
       const { mtime } = Deno.lstatSync(path);
@@ -214,9 +216,19 @@ export function pruneJournals(directory: string, options: { now?: number } = {})
       removeFile(path);
       removed++;
     }
+    if (found.length === removed) removeEmptyDirectory(directory);
   } catch (error) {
     // Nothing was kept, or another program was faster.
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   return removed;
+}
+
+function removeEmptyDirectory(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    // Another pull has begun a journal there.
+    if (!(error instanceof Error && "code" in error && error.code === "ENOTEMPTY")) throw error;
+  }
 }

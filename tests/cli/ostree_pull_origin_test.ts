@@ -1,5 +1,6 @@
 import "../helpers/libraries.ts";
 import assert from "node:assert/strict";
+import { dirname } from "node:path/posix";
 import { pathToFileURL } from "node:url";
 import { journalsOf } from "../../cli/ostree_journals.ts";
 import { chosenPolicy, verifyHooks } from "../../cli/ostree_verify.ts";
@@ -154,6 +155,9 @@ Deno.test("pruneJournals() removes what nobody took up", () => {
   const left = [...Deno.readDirSync(dir.path)].map(({ name }) => name).sort();
   assert.deepEqual(left, names.slice(2).sort());
   assert.equal(pruneJournals(dir.join("nosuch")), 0);
+  Deno.mkdirSync(dir.join("empty"));
+  assert.equal(pruneJournals(dir.join("empty")), 0);
+  assert.throws(() => Deno.statSync(dir.join("empty")), Deno.errors.NotFound);
 });
 
 Deno.test("gc removes old journals, but not in a dry run", async () => {
@@ -166,7 +170,7 @@ Deno.test("gc removes old journals, but not in a dry run", async () => {
   Deno.mkdirSync(journals, { recursive: true });
   Deno.writeTextFileSync(path, "cfsjrnl1");
   Deno.utimeSync(path, 1, 1);
-  const exists = () => [...Deno.readDirSync(journals)].length > 0;
+  const exists = () => [...Deno.readDirSync(dirname(journals))].length > 0;
   assert.equal((await call([`--repo=${dir.join("repo")}`, "gc", "-n"])).code, 0);
   assert.ok(exists());
   repository[Symbol.dispose]();

@@ -136,6 +136,9 @@ export class Tour implements AsyncDisposable {
     const { stdout } = await run(["sh", "-c", script], {
       cwd: ROOT,
       env: {
+        // What interrupted pulls leave is not the user's; modules are where they always are.
+        XDG_CACHE_HOME: this.#dir.join("cache"),
+        DENO_DIR: denoDirectory(),
         PATH: `${this.#dir.join("bin")}:${Deno.env.get("PATH") ?? ""}`,
         NO_COLOR: "1",
         LC_ALL: "C.UTF-8",
@@ -151,6 +154,13 @@ export class Tour implements AsyncDisposable {
     await this.#registry?.[Symbol.asyncDispose]();
     this.#dir[Symbol.dispose]();
   }
+}
+
+/** Where the runtime keeps modules, by its own rules. */
+function denoDirectory(): string {
+  const { env } = Deno;
+  const cache = env.get("XDG_CACHE_HOME") || `${env.get("HOME") ?? ""}/.cache`;
+  return env.get("DENO_DIR") || `${cache}/deno`;
 }
 
 async function serveFile(root: string, request: Request): Promise<Response> {
