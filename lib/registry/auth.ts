@@ -115,7 +115,10 @@ export class RegistryAuth {
     const key = scopes.join(" ");
     const asked = this.#fetch(challenge, scopes);
     this.#tokens.set(key, asked);
-    asked.catch(() => this.#tokens.delete(key));
+    asked.catch(() => {
+      // Unless somebody has asked again by now.
+      if (this.#tokens.get(key) === asked) this.#tokens.delete(key);
+    });
     return asked;
   }
 
