@@ -1,6 +1,7 @@
-/** Options that are numbers. */
+/** Options that are small numbers. */
 import { InvalidNameError } from "../lib/base/mod.ts";
-import type { CommandUnknownOpts } from "./commander.ts";
+import { type CommandUnknownOpts, Option } from "./commander.ts";
+import { parsed } from "./declare.ts";
 import { UsageError } from "./errors.ts";
 
 /** Stands for `--jobs` where that is not given. */
@@ -15,6 +16,15 @@ const VARIABLE = "CFS_JOBS";
 export function parseCount(text: string): number {
   if (/^[1-9][0-9]{0,2}$/.test(text)) return Number(text);
   throw new InvalidNameError("expected a number from 1 to 999");
+}
+
+/**
+ * `--jobs`.
+ *
+ * @param help What it counts, and what it is by default.
+ */
+export function jobsOption(help = "Number of threads (defaults to the number of processors)") {
+  return new Option("--jobs <JOBS>", help).argParser(parsed(parseCount));
 }
 
 /**

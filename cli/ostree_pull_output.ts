@@ -1,18 +1,6 @@
 /** What the commands that pull commits print, and the options they share. */
-import { InvalidNameError } from "../lib/base/mod.ts";
 import type { OstreePullResult } from "../lib/ostree/mod.ts";
 import type { Context } from "./context.ts";
-
-/**
- * Parses a number of jobs.
- *
- * @param text The option's value.
- * @throws {InvalidNameError} when it is none
- */
-export function parseJobs(text: string): number {
-  if (/^[1-9][0-9]{0,2}$/.test(text)) return Number(text);
-  throw new InvalidNameError("expected a number from 1 to 999");
-}
 
 function counts({ stats }: OstreePullResult, applied: boolean): string {
   const { delta } = stats;

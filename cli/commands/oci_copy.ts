@@ -3,7 +3,7 @@ import { copyImage } from "../../lib/oci/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, requiredOption, withNotes } from "../declare.ts";
-import { parseCount } from "../jobs.ts";
+import { jobsOption } from "../jobs.ts";
 import { openImageArgument, parseImageArgument } from "../oci_names.ts";
 import { openRepository } from "../open_repository.ts";
 
@@ -25,10 +25,7 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--name <NAME>", "Tag to assign to the image in the destination repository")
     .option("--zerocopy", "Share blocks or files instead of copying them")
     .option("--no-referrers", "Leave out signatures and other artifacts that refer to the image")
-    .addOption(
-      new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
-        .argParser(parsed(parseCount)),
-    )
+    .addOption(jobsOption())
     .option("--json", "Output the result as JSON")
     .action(async (reference, options) => {
       const path = options.from!;

@@ -4,13 +4,13 @@ import {
   type DeltaInfo,
   readDeltaInfo,
 } from "../../lib/oci/mod.ts";
-import { parsePlatform } from "../../lib/transport/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { Argument, type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, parsed, withNotes } from "../declare.ts";
+import { newCommand, withNotes } from "../declare.ts";
 import { UsageError } from "../errors.ts";
-import { parseCount } from "../jobs.ts";
+import { jobsOption } from "../jobs.ts";
+import { platformOption } from "../platform_option.ts";
 import { openRepository } from "../open_repository.ts";
 import { registryAccess, withRegistryOptions } from "../registry_options.ts";
 import { formatSize } from "../size.ts";
@@ -117,10 +117,7 @@ export function command(context: Context): CommandUnknownOpts {
       .description(DESCRIPTION)
       .addArgument(new Argument("<ACTION>", "What to do").choices(["create", "info"] as const))
       .argument("<REFERENCE...>", "create: OLD, NEW and OUT; info: DELTA")
-      .addOption(
-        new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
-          .argParser(parsed(parsePlatform)),
-      )
+      .addOption(platformOption())
       .addOption(
         new Option("--target-compat <APPLIER>", "Programs that must be able to apply it")
           .choices(COMPAT).default("any" as const),
@@ -129,10 +126,7 @@ export function command(context: Context): CommandUnknownOpts {
         new Option("--artifact-type <TYPE>", "Type of the artifact")
           .choices(["containers", "redhat"] as const).default("containers" as const),
       )
-      .addOption(
-        new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
-          .argParser(parsed(parseCount)),
-      )
+      .addOption(jobsOption())
       .option("--json", "Output the result as JSON"),
   )
     .action(async (action, references, options) => {

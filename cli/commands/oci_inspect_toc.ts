@@ -1,9 +1,9 @@
 import { inspectBlobToc, type InspectedToc, inspectImageTocs } from "../../lib/oci/mod.ts";
-import { parsePlatform } from "../../lib/transport/mod.ts";
-import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, parsed, withNotes } from "../declare.ts";
+import { newCommand, withNotes } from "../declare.ts";
 import { registryAccess, withRegistryOptions } from "../registry_options.ts";
+import { platformOption } from "../platform_option.ts";
 
 const DESCRIPTION = `Show the tables of contents of zstd:chunked layers
 
@@ -52,10 +52,7 @@ export function command(context: Context): CommandUnknownOpts {
     newCommand("inspect-toc")
       .description(DESCRIPTION)
       .argument("<SOURCE>", "Image reference, or path of a blob")
-      .addOption(
-        new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
-          .argParser(parsed(parsePlatform)),
-      )
+      .addOption(platformOption())
       .option("--json", "Output the tables as they are"),
   ).action(async (source, options) => {
     const tocs = REFERENCE.test(source)

@@ -1,8 +1,8 @@
 import { planPull } from "../../lib/oci/mod.ts";
-import { parsePlatform } from "../../lib/transport/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, parsed, withNotes } from "../declare.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { platformOption } from "../platform_option.ts";
 import { openRepository } from "../open_repository.ts";
 import { planJson, showPlan } from "../plan_output.ts";
 import { registryAccess, withRegistryOptions } from "../registry_options.ts";
@@ -18,10 +18,7 @@ export function command(context: Context): CommandUnknownOpts {
     newCommand("plan")
       .description(DESCRIPTION)
       .argument("<IMAGE>", "Source image reference")
-      .addOption(
-        new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
-          .argParser(parsed(parsePlatform)),
-      )
+      .addOption(platformOption())
       .addOption(
         new Option("--delta <MODE>", "Whether to look for a delta to an image that is there")
           .choices(["auto", "off", "require"] as const).default("auto" as const),

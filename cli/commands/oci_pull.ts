@@ -1,12 +1,12 @@
 import { InvalidNameError, withContext } from "../../lib/base/mod.ts";
 import type { PublicKey } from "../../lib/signature/mod.ts";
 import { planPull, policyAdmission, pullImage, type PullResult } from "../../lib/oci/mod.ts";
-import { parsePlatform } from "../../lib/transport/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, parsed, withNotes } from "../declare.ts";
-import { parseCount } from "../jobs.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { jobsOption } from "../jobs.ts";
 import { addPullOptions, type PullFlags, refusePullOptions } from "../not_yet.ts";
+import { platformOption } from "../platform_option.ts";
 import { openRepository } from "../open_repository.ts";
 import { planJson, showPlan } from "../plan_output.ts";
 import { registryAccess, withRegistryOptions } from "../registry_options.ts";
@@ -73,14 +73,8 @@ export function command(context: Context): CommandUnknownOpts {
         "[NAME]",
         "Tag name to assign to the pulled image (defaults to the image reference)",
       )
-      .addOption(
-        new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
-          .argParser(parsed(parsePlatform)),
-      )
-      .addOption(
-        new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
-          .argParser(parsed(parseCount)),
-      )
+      .addOption(platformOption())
+      .addOption(jobsOption())
       .option(
         "--repair",
         "Compare what is there already with the source, and replace what is damaged",

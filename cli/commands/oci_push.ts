@@ -2,7 +2,7 @@ import { pushImage, type PushResult } from "../../lib/oci/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { collect, newCommand, parsed, withNotes } from "../declare.ts";
-import { parseCount } from "../jobs.ts";
+import { jobsOption, parseCount } from "../jobs.ts";
 import { openImageArgument, parseImageArgument } from "../oci_names.ts";
 import { openRepository } from "../open_repository.ts";
 import { registryAccess, withRegistryOptions } from "../registry_options.ts";
@@ -57,10 +57,7 @@ export function command(context: Context): CommandUnknownOpts {
       )
       .option("--referrers", "Push the artifacts that refer to the image, too")
       .option("--digestfile <FILE>", "Write the digest of the pushed manifest to a file")
-      .addOption(
-        new Option("--jobs <JOBS>", "Layers at a time (defaults to the number of processors)")
-          .argParser(parsed(parseCount)),
-      )
+      .addOption(jobsOption("Layers at a time (defaults to the number of processors)"))
       .option("--json", "Output the result as JSON"),
   )
     .action(async (reference, destination, options) => {

@@ -1,10 +1,10 @@
 import { repairImage } from "../../lib/oci/mod.ts";
-import { parsePlatform } from "../../lib/transport/mod.ts";
-import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
-import { parseCount } from "../jobs.ts";
+import { jobsOption } from "../jobs.ts";
 import { parseImageArgument } from "../oci_names.ts";
+import { platformOption } from "../platform_option.ts";
 import { openRepository } from "../open_repository.ts";
 import { registryAccess, withRegistryOptions } from "../registry_options.ts";
 
@@ -26,14 +26,8 @@ export function command(context: Context): CommandUnknownOpts {
       .description(DESCRIPTION)
       .argument("<IMAGE>", "Tag, or manifest digest as @sha256:…", parsed(parseImageArgument))
       .option("--from <SOURCE>", "Repository or image reference to repair from")
-      .addOption(
-        new Option("--platform <PLATFORM>", "os/architecture[/variant] to choose from an index")
-          .argParser(parsed(parsePlatform)),
-      )
-      .addOption(
-        new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
-          .argParser(parsed(parseCount)),
-      )
+      .addOption(platformOption())
+      .addOption(jobsOption())
       .option("--json", "Output the result as JSON"),
   )
     .action(async (reference, options) => {

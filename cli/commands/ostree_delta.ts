@@ -4,8 +4,8 @@ import { Argument, type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, requiredOption, withNotes } from "../declare.ts";
 import { UsageError } from "../errors.ts";
+import { jobsOption } from "../jobs.ts";
 import { openRepository } from "../open_repository.ts";
-import { parseJobs } from "../ostree_pull_output.ts";
 import { formatSize } from "../size.ts";
 
 const DESCRIPTION = `Make a static delta between stored ostree commits
@@ -60,10 +60,7 @@ export function command(context: Context): CommandUnknownOpts {
       new Option("--max-chunk-size <MB>", "Largest part of the delta (defaults to 32)")
         .argParser(parsed(parseSize)),
     )
-    .addOption(
-      new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
-        .argParser(parsed(parseJobs)),
-    )
+    .addOption(jobsOption())
     .option("--sign-key <ed25519:KEY>", "Secret key in base64, or a file with it, to sign with")
     .option("--json", "Output the result as JSON")
     .action(async (_action, commits: string[], options) => {

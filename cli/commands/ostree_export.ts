@@ -1,9 +1,9 @@
 import { exportCommit, findCommit } from "../../lib/ostree/mod.ts";
-import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, parsed, withNotes } from "../declare.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { jobsOption } from "../jobs.ts";
 import { openRepository } from "../open_repository.ts";
-import { parseJobs } from "../ostree_pull_output.ts";
 
 const DESCRIPTION = `Export an ostree commit to a local ostree repository
 
@@ -17,10 +17,7 @@ export function command(context: Context): CommandUnknownOpts {
     .argument("<SOURCE>", "Tag, commit ID, or the beginning of one")
     .argument("<OSTREE_REPO_PATH>", "Path to the destination ostree repository")
     .option("--reference <REFERENCE>", "Ref name to set in the destination repo")
-    .addOption(
-      new Option("--jobs <JOBS>", "Number of threads (defaults to what is worth it)")
-        .argParser(parsed(parseJobs)),
-    )
+    .addOption(jobsOption("Number of threads (defaults to what is worth it)"))
     .action(async (source, path, { reference, jobs }) => {
       using repository = openRepository(context);
       const commit = findCommit(repository, source);

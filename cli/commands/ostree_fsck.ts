@@ -4,11 +4,11 @@ import {
   findCommit,
   listCommits,
 } from "../../lib/ostree/mod.ts";
-import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, parsed, withNotes } from "../declare.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { jobsOption } from "../jobs.ts";
 import { openRepository } from "../open_repository.ts";
-import { parseJobs } from "../ostree_pull_output.ts";
 
 const DESCRIPTION = `Check every object of ostree commits
 
@@ -20,10 +20,7 @@ export function command(context: Context): CommandUnknownOpts {
   const declared = newCommand("fsck")
     .description(DESCRIPTION)
     .argument("[COMMITS...]", "Tags, commit IDs or their beginnings; all commits by default")
-    .addOption(
-      new Option("--jobs <JOBS>", "Number of threads (defaults to what is worth it)")
-        .argParser(parsed(parseJobs)),
-    )
+    .addOption(jobsOption("Number of threads (defaults to what is worth it)"))
     .option("--json", "Output as JSON")
     .action(async (names: string[], options) => {
       using repository = openRepository(context);

@@ -4,9 +4,10 @@ import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
 import { UsageError } from "../errors.ts";
+import { jobsOption } from "../jobs.ts";
 import { openRepository } from "../open_repository.ts";
 import { allRefs, findOrigin, openOrigin } from "../ostree_origin.ts";
-import { parseJobs, showPulls } from "../ostree_pull_output.ts";
+import { showPulls } from "../ostree_pull_output.ts";
 import { journalsOf } from "../ostree_journals.ts";
 import {
   chosenPolicy,
@@ -56,14 +57,11 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--no-verify", "Do not check signatures, whatever the remote says")
     .option("--timestamp-check", "Refuse a commit older than the one the tag leads to")
     .option("--disable-ref-binding-check", "Accept a commit that is bound to other refs")
-    .addOption(
-      new Option("--jobs <JOBS>", "Requests at a time (defaults to 16)")
-        .argParser(parsed(parseJobs)),
-    )
+    .addOption(jobsOption("Requests at a time (defaults to 16)"))
     .option("--subset <SUBSET>", "Part of the summary index (defaults to the architecture)")
     .option("--contenturl <URL>", "Where the objects are, when elsewhere")
     .option("--proxy <URL>", "Proxy to go through")
-    .option("--tls-permissive", "take any certificate of the server")
+    .option("--tls-permissive", "Take any certificate of the server")
     .option("--tls-ca-path <FILE>", "Certificates of authorities to trust")
     .option("--tls-client-cert-path <FILE>", "Certificate to show")
     .option("--tls-client-key-path <FILE>", "Key to the certificate")

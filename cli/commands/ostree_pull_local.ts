@@ -1,9 +1,10 @@
 import { LocalRepository, pullCommit } from "../../lib/ostree/mod.ts";
-import { type CommandUnknownOpts, Option } from "../commander.ts";
+import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
-import { newCommand, parsed, withNotes } from "../declare.ts";
+import { newCommand, withNotes } from "../declare.ts";
+import { jobsOption } from "../jobs.ts";
 import { openRepository } from "../open_repository.ts";
-import { parseJobs, showPull } from "../ostree_pull_output.ts";
+import { showPull } from "../ostree_pull_output.ts";
 import {
   chosenPolicy,
   GPG_KEYRING_OPTION,
@@ -33,10 +34,7 @@ export function command(context: Context): CommandUnknownOpts {
     .addOption(SIGN_KEY_OPTION)
     .addOption(SIGN_KEYFILE_OPTION)
     .option("--timestamp-check", "Refuse a commit older than the one the tag leads to")
-    .addOption(
-      new Option("--jobs <JOBS>", "Number of threads (defaults to the number of processors)")
-        .argParser(parsed(parseJobs)),
-    )
+    .addOption(jobsOption())
     .option("--json", "Output the result as JSON")
     .action(async (path, reference, options) => {
       const { verify } = verifyHooks(chosenPolicy(options));
