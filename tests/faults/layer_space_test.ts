@@ -136,7 +136,10 @@ testWith({
       });
       const { digest, size } = blob;
       using opened = await source.blob({ mediaType: "x/y", digest, size });
-      while (opened.arrival!.failure === undefined) await new Promise((go) => setTimeout(go, 5));
+      while (opened.arrival!.failure === undefined) {
+        assert.ok(opened.arrival!.arrived < size);
+        await new Promise((go) => setTimeout(go, 5));
+      }
       assert.match(chain(opened.arrival!.failure), /nearly full$/);
     }
     assert.ok(before - repository.available < MIB, "nothing is left behind");

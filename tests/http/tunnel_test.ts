@@ -173,7 +173,7 @@ Deno.test("a proxy that says nothing after it has connected is given up", async 
       "HTTP/1.1 200 OK\r\n\r\n",
     );
     const proxy = `http://127.0.0.1:${tunnels.port}`;
-    using client = new HttpClient({ verifyTls: false, proxy, retries: 0, stall: 500 });
+    using client = new HttpClient({ verifyTls: false, proxy, retries: 0, stall: 3000 });
     await assert.rejects(client.get(new URL("https://registry.invalid/")), /no data/);
     await closed.promise;
   }

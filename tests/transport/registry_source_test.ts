@@ -22,7 +22,10 @@ Deno.test("blobs of a registry are on disk, not in memory, where there is no rep
   });
   const { digest, size } = blob;
   using opened = await source.blob({ mediaType: "x/y", digest, size });
-  while (opened.arrival!.arrived < size) await new Promise((done) => setTimeout(done, 5));
+  while (opened.arrival!.arrived < size) {
+    assert.equal(opened.arrival!.failure, undefined);
+    await new Promise((done) => setTimeout(done, 5));
+  }
   const path = Deno.readLinkSync(`/proc/self/fd/${opened.fd.number}`);
   assert.ok(path.startsWith(Deno.realPathSync(temporaryDirectory()) + "/"), path);
   assert.match(path, / \(deleted\)$/);
