@@ -197,15 +197,17 @@ async function drainQueue<T>(
   work: (item: T) => Promise<void>,
 ): Promise<void> {
   const running = new Set<Promise<void>>();
-  try {
-    while (queue.length > 0 || running.size > 0) {
-      while (queue.length > 0 && running.size < limit) {
-        const one: Promise<void> = work(queue.pop()!).finally(() => running.delete(one));
-        running.add(one);
-      }
-      await Promise.race(running);
+  // Of several that end at the same time a race tells of one only.
+  const failures: unknown[] = [];
+  while (failures.length === 0 && (queue.length > 0 || running.size > 0)) {
+    while (queue.length > 0 && running.size < limit) {
+      const one: Promise<void> = work(queue.pop()!)
+        .catch((error) => void failures.push(error))
+        .finally(() => running.delete(one));
+      running.add(one);
     }
-  } finally {
-    await Promise.allSettled(running);
+    await Promise.race(running);
   }
+  await Promise.all(running);
+  if (failures.length > 0) throw failures[0];
 }
