@@ -1,6 +1,7 @@
 /** Applying static deltas (spec: ostree 7.4). */
 import { withContext } from "../base/mod.ts";
-import { type DeltaBase, type DeltaCounts, type DeltaSink, runDeltaPart } from "./delta_machine.ts";
+import { runDeltaPart } from "./delta_machine.ts";
+import type { DeltaBase, DeltaCounts, DeltaSink } from "./delta_sink.ts";
 import { openDeltaPart, type PartFileContent } from "./delta_part.ts";
 import { Patcher } from "./delta_patch.ts";
 import type { DeltaPartEntry, DeltaSuperblock } from "./delta_superblock.ts";

@@ -3,15 +3,11 @@ import { FormatError, NotFoundError, toByteString } from "../base/mod.ts";
 import { type Checksum, CHECKSUM_SIZE, checksumFromBytes, checksumOf } from "./checksum.ts";
 import type { DeltaPart } from "./delta_part.ts";
 import type { DeltaSource, Patcher } from "./delta_patch.ts";
+import type { DeltaBase, DeltaCounts, DeltaFileSink, DeltaSink } from "./delta_sink.ts";
 import { type DeltaPartEntry, OBJECT_ENTRY_SIZE, objectKind } from "./delta_superblock.ts";
 import { S_IFLNK, S_IFMT } from "./dirmeta.ts";
 import { checkFileHeader, type FileHeader, MAX_TARGET } from "./file_header.ts";
-import {
-  corruptedObject,
-  MAX_METADATA_SIZE,
-  type MetadataKind,
-  type ObjectKind,
-} from "./object_kind.ts";
+import { corruptedObject, MAX_METADATA_SIZE, type ObjectKind } from "./object_kind.ts";
 import { piecesOf } from "./part_bytes.ts";
 
 const FORMAT = "ostree delta";
@@ -32,38 +28,6 @@ export const DELTA_OP = {
 
 const MAX_VARINT = 10;
 
-/** A file object in pieces. */
-export interface DeltaFileSink extends Disposable {
-  /** Adds content; the bytes are valid during the call. */
-  write(bytes: Uint8Array): void;
-  /**
-   * Ends the object.
-   *
-   * @throws {DigestMismatchError} when it is not the object with its checksum
-   */
-  finish(): void;
-}
-
-/** Takes the objects that a delta makes. */
-export interface DeltaSink {
-  /** Takes a metadata object whose checksum was verified; the bytes are valid during the call. */
-  metadata(kind: MetadataKind, checksum: Checksum, bytes: Uint8Array): void;
-  /**
-   * Takes a whole file object; the content is valid during the call.
-   *
-   * @throws {DigestMismatchError} when it is not the object with the checksum
-   */
-  file(checksum: Checksum, header: FileHeader, content: Uint8Array): void;
-  /** Starts a file object that comes in pieces; its header names the size. */
-  open(checksum: Checksum, header: FileHeader): DeltaFileSink;
-}
-
-/** The file objects that a delta builds upon. */
-export interface DeltaBase {
-  /** Content of a file object; `undefined` when the base has none with this checksum. */
-  open(checksum: Checksum): DeltaSource | undefined;
-}
-
 /** What running a part needs. */
 export interface RunPartOptions {
   /** What it builds upon. */
@@ -72,14 +36,6 @@ export interface RunPartOptions {
   readonly sink: DeltaSink;
   /** Shared by all parts of a delta. */
   readonly patcher: Patcher;
-}
-
-/** How many objects there were. */
-export interface DeltaCounts {
-  /** Dirtrees, dirmetas, commits. */
-  readonly metadata: number;
-  /** Files and symbolic links. */
-  readonly files: number;
 }
 
 interface OpenFile {

@@ -9,7 +9,7 @@ import { fileEntry } from "./commit_tree.ts";
 import { ContentImporter } from "./content_import.ts";
 import { applyDelta, type DeltaParts } from "./delta_apply.ts";
 import { readLocalDelta } from "./delta_files.ts";
-import type { DeltaBase, DeltaFileSink, DeltaSink } from "./delta_machine.ts";
+import type { DeltaBase, DeltaFileSink, DeltaSink } from "./delta_sink.ts";
 import type { DeltaSource } from "./delta_patch.ts";
 import {
   type DeltaSuperblock,

@@ -7,22 +7,8 @@ import {
   UnsupportedError,
   withContext,
 } from "../base/mod.ts";
-import {
-  AT_FDCWD,
-  DT,
-  type Fd,
-  fstat,
-  isErrno,
-  O,
-  openAt2,
-  openDir,
-  preadFull,
-  readDir,
-  RESOLVE,
-  S_IF,
-  statAt,
-} from "../../ffi/mod.ts";
-import { type Checksum, isChecksum, parseChecksum } from "./checksum.ts";
+import { AT_FDCWD, type Fd, openDir, statAt } from "../../ffi/mod.ts";
+import { type Checksum, isChecksum } from "./checksum.ts";
 import type { CommitTag } from "./commit_names.ts";
 import { parseCommit } from "./commit_object.ts";
 import { type Keyfile, parseKeyfile } from "./keyfile.ts";
@@ -35,11 +21,12 @@ import {
   type RepositoryMode,
 } from "./local_objects.ts";
 import type { MetadataKind } from "./object_kind.ts";
-import { checkRef, isCommitPrefix, parseRevision } from "./ref_names.ts";
+import { commitsByPrefix, LocalRefs } from "./local_refs.ts";
+import { isCommitPrefix, parseRevision } from "./ref_names.ts";
+import { readSmall } from "./small_file.ts";
 import type { FileImport, ImportOptions, OstreeSource, ResolvedRef } from "./source.ts";
 
 const MAX_CONFIG = 64 * 1024;
-const MAX_REF = 4096;
 /** Longest chain of repositories by `core.parent`. */
 const MAX_PARENTS = 16;
 
@@ -120,7 +107,7 @@ export class LocalRepository implements OstreeSource {
 
   #resolveName(name: string): ResolvedRef {
     if (isChecksum(name)) return { commit: name, ref: undefined };
-    const found = this.#readRef(name);
+    const found = new LocalRefs(this.#root).read(name);
     if (found !== undefined) return { commit: found, ref: name };
     if (isCommitPrefix(name)) {
       const matches = this.#commitsByPrefix(name);
@@ -136,73 +123,15 @@ export class LocalRepository implements OstreeSource {
     throw new NotFoundError("ostree ref", name, { message });
   }
 
-  #readRef(name: string): Checksum | undefined {
-    const remote = /^([\w\d][-._\w\d]*):(.*)$/.exec(name);
-    checkRef(remote === null ? name : remote[2]!);
-    const paths = remote === null
-      ? [`refs/${name}`, `refs/heads/${name}`]
-      : [`refs/remotes/${remote[1]}/${remote[2]}`];
-    for (const path of paths) {
-      const text = readSmall(this.#root, path, MAX_REF);
-      if (text !== undefined) return parseChecksum(text.trim());
-    }
-    return undefined;
-  }
-
   /** All refs below `refs/heads` by their names, the others as `REMOTE:REF` or paths, sorted. */
   listRefs(): CommitTag[] {
-    const out: CommitTag[] = [];
-    const pending = ["refs"];
-    for (let path = pending.pop(); path !== undefined; path = pending.pop()) {
-      for (const { name, type } of this.#entries(path)) {
-        const below = `${path}/${name}`;
-        if (type === DT.DIR) pending.push(below);
-        if (type === DT.DIR || name.startsWith(".")) continue;
-        const text = readSmall(this.#root, below, MAX_REF)?.trim();
-        if (text !== undefined && isChecksum(text)) {
-          out.push({ name: refName(below), commit: text });
-        }
-      }
-    }
-    return out.sort((a, b) => a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
-  }
-
-  #entries(path: string): readonly { name: string; type: number }[] {
-    try {
-      const flags = O.RDONLY | O.DIRECTORY;
-      using fd = openAt2(this.#root, path, { flags, resolve: RESOLVE.BENEATH });
-      return readDir(fd);
-    } catch (error) {
-      if (isErrno(error, "ENOENT", "ENOTDIR")) return [];
-      throw error;
-    }
+    return new LocalRefs(this.#root).list();
   }
 
   #commitsByPrefix(prefix: string): Checksum[] {
-    const out = new Set<Checksum>();
-    const suffix = ".commit";
-    const dirs = prefix.length >= 2
-      ? [prefix.slice(0, 2)]
-      : Array.from({ length: 16 }, (_, i) => prefix + i.toString(16));
-    for (const dir of dirs) {
-      let names;
-      try {
-        using fd = openDir(this.#objects, dir);
-        names = readDir(fd);
-      } catch (error) {
-        if (isErrno(error, "ENOENT", "ENOTDIR")) continue;
-        throw error;
-      }
-      for (const { name } of names) {
-        const id = dir + name.slice(0, -suffix.length);
-        if (name.endsWith(suffix) && id.startsWith(prefix) && isChecksum(id)) out.add(id);
-      }
-    }
     const parent = this.#parent;
-    if (parent !== undefined) {
-      for (const commit of parent.#commitsByPrefix(prefix)) out.add(commit);
-    }
-    return [...out];
+    const others = parent === undefined ? [] : parent.#commitsByPrefix(prefix);
+    return [...new Set([...commitsByPrefix(this.#objects, prefix), ...others])];
   }
 
   checkCommit(commit: Checksum): Promise<void> {
@@ -214,7 +143,8 @@ export class LocalRepository implements OstreeSource {
     const own: ObjectsPlace = { dir: this.#objects.number, mode: this.mode };
     using found = openObject(own, commit, "commit");
     if (found === undefined) {
-      if (this.#parent !== undefined) return this.#parent.checkCommitNow(commit);
+      const parent = this.#parent;
+      if (parent !== undefined && parent.#hasCommit(commit)) return parent.checkCommitNow(commit);
       using tombstone = openObject(own, commit, "tombstone-commit");
       throw tombstone === undefined
         ? this.#missing("commit", commit)
@@ -224,6 +154,13 @@ export class LocalRepository implements OstreeSource {
     if (statAt(this.#root, state) === undefined) return;
     const message = `commit ${commit} is partial in ${this.location} (${state})`;
     throw new ComposefsError("CFS_FAILED", message);
+  }
+
+  #hasCommit(commit: Checksum): boolean {
+    return this.places.some((place) => {
+      using found = openObject(place, commit, "commit");
+      return found !== undefined;
+    });
   }
 
   readMetadata(kind: MetadataKind, checksum: Checksum): Promise<Uint8Array> {
@@ -298,32 +235,6 @@ function openRepository(
     root.close();
     throw error;
   }
-}
-
-/** A small text file below a directory, never outside of it; `undefined` when it is not there. */
-function readSmall(root: Fd, path: string, limit: number): string | undefined {
-  let fd: Fd;
-  try {
-    fd = openAt2(root, path, { flags: O.RDONLY | O.NONBLOCK, resolve: RESOLVE.BENEATH });
-  } catch (error) {
-    // What leads out of the repository, or nowhere, is none of its files.
-    if (isErrno(error, "ENOENT", "ENOTDIR", "ENAMETOOLONG", "EXDEV", "ELOOP")) return undefined;
-    throw error;
-  }
-  using _fd = fd;
-  const stat = fstat(fd);
-  if ((stat.mode & S_IF.MT) === S_IF.DIR) return undefined;
-  if (stat.size > limit) throw new FormatError("ostree repository", `${path} is too large`);
-  const bytes = new Uint8Array(Math.max(limit, 128));
-  return new TextDecoder().decode(bytes.subarray(0, preadFull(fd, bytes, 0)));
-}
-
-/** The name of a ref as users write it, by its path. */
-function refName(path: string): string {
-  const local = /^refs\/heads\/(.*)$/.exec(path);
-  if (local !== null) return local[1]!;
-  const remote = /^refs\/remotes\/([^/]+)\/(.*)$/.exec(path);
-  return remote === null ? path.slice("refs/".length) : `${remote[1]}:${remote[2]}`;
 }
 
 /** The promise of a synchronous computation. */

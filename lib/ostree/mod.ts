@@ -153,10 +153,11 @@ export {
 export type { DeltaSource } from "./delta_patch.ts";
 export type { PartFileContent } from "./delta_part.ts";
 export type { OpenScratch } from "./delta_xz.ts";
-export type { DeltaBase, DeltaCounts, DeltaFileSink, DeltaSink } from "./delta_machine.ts";
+export type { DeltaBase, DeltaCounts, DeltaFileSink, DeltaSink } from "./delta_sink.ts";
 export { applyDelta, type ApplyDeltaOptions, type DeltaParts } from "./delta_apply.ts";
 export { applyDeltaToPull, applyLocalDelta, type ApplyLocalDeltaOptions } from "./delta_pull.ts";
-export { type ArrivedSummary, RemoteSource, type RemoteSourceOptions } from "./remote_source.ts";
+export { RemoteSource, type RemoteSourceOptions } from "./remote_source.ts";
+export type { ArrivedSummary, RemoteSummaryOptions } from "./remote_summary.ts";
 export { pullRemote, type RemotePullOptions } from "./remote_pull.ts";
 export { PartFile } from "./part_file.ts";
 export { type JournalEntry, pruneJournals, PullJournal } from "./pull_journal.ts";

@@ -15,7 +15,7 @@ import {
 } from "../../lib/ostree/mod.ts";
 import { memfd, writeAll } from "../../ffi/mod.ts";
 import { BytesInFile } from "../../lib/ostree/part_bytes.ts";
-import type { DeltaFileSink, DeltaSink } from "../../lib/ostree/delta_machine.ts";
+import type { DeltaFileSink, DeltaSink } from "../../lib/ostree/delta_sink.ts";
 import type { DeltaSource } from "../../lib/ostree/delta_patch.ts";
 import { corruptedObject } from "../../lib/ostree/mod.ts";
 

@@ -366,6 +366,13 @@ testWith({
       await failure(() => pullFrom(repository, path, { reference: commit })),
       new RegExp(`commit ${commit} was deleted \\(tombstone\\)`),
     );
+    // A parent repository may have it all the same, or not.
+    const parent = await unpackRepository(dir, "bare");
+    Deno.writeTextFileSync(`${path}/config`, `parent=${parent}\n`, { append: true });
+    await pullFrom(repository, path, { reference: commit });
+    using other = newRepository(dir);
+    Deno.removeSync(`${parent}/objects/${commit.slice(0, 2)}/${commit.slice(2)}.commit`);
+    assert.match(await failure(() => pullFrom(other, path, { reference: commit })), /tombstone/);
   },
 });
 
