@@ -3,8 +3,21 @@ import type { CommandUnknownOpts } from "./commander.ts";
 import { newCommand, notesOf } from "./declare.ts";
 import { addGlobalOptions } from "./globals.ts";
 import { EXIT } from "./exit_codes.ts";
-import { placeOf } from "./usage.ts";
+import { placeOf, usageWords } from "./usage.ts";
 import { VERSION } from "./version.ts";
+
+const STATUSES: readonly (readonly [number, string])[] = [
+  [EXIT.ok, "Done; with --json, fsck says in its document whether all is well."],
+  [EXIT.failed, "Failed; standard error says why."],
+  [EXIT.usage, "The command line is wrong."],
+  [EXIT.refused, "trust check: the policy does not accept the image."],
+  [EXIT.interrupted, "Ended by the interrupt key; by another signal, 128 and its number."],
+];
+
+const OTHER_NAMES = [
+  "Called by the name mkcomposefs, composefs-info, composefs-dump or mount.composefs, or with that " +
+  "name as its first argument, the program is that tool; each has its own --help.",
+];
 
 /** Text as troff takes it: backslashes, hyphens of options, and lines that would be requests. */
 function escape(text: string): string {
@@ -15,24 +28,30 @@ function escape(text: string): string {
     );
 }
 
+function entry(name: string, text: string): string {
+  return `.TP\n\\fB${escape(name)}\\fR\n${escape(text)}\n`;
+}
+
+function operands(command: CommandUnknownOpts): string {
+  return command.registeredArguments.filter(({ description }) => description !== "")
+    .map((argument) => entry(placeOf(argument), argument.description)).join("");
+}
+
 function options(command: CommandUnknownOpts): string {
   return command.options.filter(({ hidden }) => !hidden).map(
     ({ flags, description, argChoices }) => {
       const choices = argChoices === undefined ? "" : ` (${argChoices.join(", ")})`;
-      return `.TP\n\\fB${escape(flags)}\\fR\n${escape(description + choices)}\n`;
+      return entry(flags, description + choices);
     },
   ).join("");
-}
-
-function usage(name: string, command: CommandUnknownOpts): string {
-  return escape([name, "[OPTIONS]", ...command.registeredArguments.map(placeOf)].join(" "));
 }
 
 function section(name: string, command: CommandUnknownOpts): string {
   const description = command.description().split("\n\n")
     .map((paragraph) => `.PP\n${escape(paragraph)}\n`).join("");
   const examples = notesOf(command).examples.map((line) => `${escape(line)}\n`).join("");
-  return `.SS ${usage(name, command)}\n${description}${options(command)}` +
+  const usage = escape([name, ...usageWords(command)].join(" "));
+  return `.SS ${usage}\n${description}${operands(command)}${options(command)}` +
     `.PP\n.nf\n${examples}.fi\n`;
 }
 
@@ -51,7 +70,6 @@ export function manualPage(commands: ReadonlyMap<string, CommandUnknownOpts>): s
     ".SH SYNOPSIS\n\\fBcfs\\fR [OPTIONS] <COMMAND>\n" +
     ".SH OPTIONS\nThese are allowed before the command's name and after it.\n" + options(program) +
     `.SH COMMANDS\n${sections.join("")}` +
-    ".SH EXIT STATUS\n" +
-    `.TP\n${EXIT.ok}\nDone.\n.TP\n${EXIT.failed}\nFailed; standard error says why.\n` +
-    `.TP\n${EXIT.usage}\nThe command line is wrong.\n.TP\n${EXIT.interrupted}\nInterrupted.\n`;
+    `.SH EXIT STATUS\n${STATUSES.map(([code, text]) => entry(String(code), text)).join("")}` +
+    `.SH OTHER NAMES\n${OTHER_NAMES.map((text) => `.PP\n${escape(text)}\n`).join("")}`;
 }

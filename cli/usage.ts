@@ -37,14 +37,23 @@ export function placeOf(argument: Argument): string {
  * @param command A declared command.
  */
 export function usageOf(command: CommandUnknownOpts): string {
-  const words = [commandPath(command)];
+  return [commandPath(command), ...usageWords(command)].join(" ");
+}
+
+/**
+ * What follows a command's name in its usage line.
+ *
+ * @param command A declared command.
+ */
+export function usageWords(command: CommandUnknownOpts): string[] {
+  const words: string[] = [];
   if (command.options.some((option) => !option.hidden)) words.push("[OPTIONS]");
   for (const option of command.options) {
     if (isRequired(option)) words.push(longForm(option));
   }
   for (const argument of command.registeredArguments) words.push(placeOf(argument));
   if (command.commands.length > 0) words.push("<COMMAND>");
-  return words.join(" ");
+  return words;
 }
 
 function quoted(message: string): string[] {
