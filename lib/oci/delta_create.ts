@@ -12,6 +12,7 @@ import {
   type TargetCompat,
 } from "../delta/mod.ts";
 import type { Repository } from "../repository/mod.ts";
+import { type GatheredSignatures, gatherSignatures } from "./delta_embed.ts";
 import { type DeltaImage, type DeltaLayer, openDeltaImage } from "./delta_image.ts";
 import type { CheckDiffTask, DiffTask, IndexTask, PackDiffTask, PackedDiff } from "./delta_make.ts";
 import { firstOf, mapLanes, type OldView, readOldView } from "./delta_old_view.ts";
@@ -44,6 +45,8 @@ export interface DeltaCreateOptions {
   compat?: TargetCompat;
   /** Type of the artifact. @default the one that the reference takes */
   artifactType?: string;
+  /** Take signatures of the new image along. @default true */
+  signatures?: boolean;
   /** Workers. @default navigator.hardwareConcurrency */
   jobs?: number;
   /** How registries are talked to. */
@@ -75,15 +78,16 @@ export async function createDelta(
     });
     await using work = new AsyncDisposableStack();
     const stop = new AbortController();
+    const given = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
     const pool = new Pool(new URL("./delta_create_worker.ts", import.meta.url), {
       size: Math.max(1, options.jobs ?? navigator.hardwareConcurrency),
-      signal: signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]),
+      signal: given,
     });
     const open = async (reference: string) =>
       work.use(
         await openDeltaImage(reference, {
           ...access,
-          signal,
+          signal: given,
           openRepository: options.openRepository,
           platform: options.platform,
           pool,
@@ -95,7 +99,7 @@ export async function createDelta(
     const files = work.use(new DisposableStack());
     work.use(pool);
     work.defer(() => stop.abort());
-    return await new Creation({ old, fresh, pool, files, destination }, options).run();
+    return await new Creation({ old, fresh, pool, files, destination, stop }, options).run();
   } catch (cause) {
     options.signal?.throwIfAborted();
     throw withContext(`Unable to make a delta from ${images.old} to ${images.fresh}`, cause);
@@ -109,6 +113,8 @@ interface Creating {
   readonly pool: Pool;
   readonly files: DisposableStack;
   readonly destination: ImageDestination;
+  /** Ends everything that is under way. */
+  readonly stop: AbortController;
 }
 
 /** A layer that goes into the delta. */
@@ -128,15 +134,20 @@ class Creation {
   readonly #pool: Pool;
   readonly #files: DisposableStack;
   readonly #destination: ImageDestination;
+  readonly #stop: AbortController;
   readonly #options: DeltaCreateOptions;
   readonly #progress: ProgressSink;
 
-  constructor({ old, fresh, pool, files, destination }: Creating, options: DeltaCreateOptions) {
+  constructor(
+    { old, fresh, pool, files, destination, stop }: Creating,
+    options: DeltaCreateOptions,
+  ) {
     this.#old = old;
     this.#fresh = fresh;
     this.#pool = pool;
     this.#files = files;
     this.#destination = destination;
+    this.#stop = stop;
     this.#options = options;
     this.#progress = options.progress ?? (() => {});
   }
@@ -159,15 +170,26 @@ class Creation {
     const changed = await mapLanes(numbers, (number) => this.#changed(number, view));
     const index = await this.#index(view, changed);
     const made = await this.#diff(changed, view, index);
+    const signatures = await this.#signatures();
     return await publishDelta({
       old: this.#old,
       fresh: this.#fresh,
       destination: this.#destination,
     }, {
       made,
+      signatures,
       artifactType: this.#options.artifactType ?? DELTA_TYPE,
       signal: this.#options.signal,
     });
+  }
+
+  /** Signatures of the new image that go along. */
+  async #signatures(): Promise<GatheredSignatures[]> {
+    if (this.#options.signatures === false) return [];
+    const attachments = await this.#fresh.attachments();
+    if (attachments === undefined) return [];
+    const warn = (text: string) => this.#progress({ type: "warning", text });
+    return await gatherSignatures(attachments, this.#fresh.descriptor.digest, warn);
   }
 
   /** A temporary file that lives as long as the work. */
@@ -185,6 +207,8 @@ class Creation {
       const task: ScanTask = { ...blob, diffId, spool: this.#scratch().number };
       return { blob, scanned: await this.#pool.run<ScannedLayer>("scan-layer", task) };
     } catch (cause) {
+      // The others are of no use any more, and may be long in coming.
+      this.#stop.abort();
       throw withContext(`Reading layer ${diffId}`, cause);
     }
   }

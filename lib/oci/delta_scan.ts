@@ -1,5 +1,13 @@
 /** A layer laid out for making a delta: its tar where it can be read at any place, and what is in it. */
-import { FormatError, nodeHash, type ObjectId, type StreamHash, toHex } from "../base/mod.ts";
+import {
+  FormatError,
+  letMessagesIn,
+  nodeHash,
+  type ObjectId,
+  type StreamHash,
+  type TaskContext,
+  toHex,
+} from "../base/mod.ts";
 import { preadFull, pwriteAll } from "../../ffi/mod.ts";
 import {
   readTarEntries,
@@ -56,6 +64,8 @@ export interface ScannedLayer {
 }
 
 const READ_SIZE = 256 * 1024;
+/** Unpacked bytes between two turns of the event loop. */
+const TURN_SIZE = 16 * 1024 * 1024;
 
 /** Notes where contents are, and what stands between them. */
 class Recorder implements TarSplitSink {
@@ -112,7 +122,7 @@ function* readBlob(
  * @throws {DigestMismatchError} when the packed or unpacked bytes are not what was announced
  * @throws {FormatError} for a tar that the splitter does not take
  */
-export async function scanLayer(task: ScanTask): Promise<ScannedLayer> {
+export async function scanLayer(task: ScanTask, context: TaskContext): Promise<ScannedLayer> {
   if (task.arrived !== undefined && task.blob.size > 0) waitForMore(task.arrived, 3);
   const head = new Uint8Array(new ArrayBuffer(4096), 0, Math.min(4, task.blob.size));
   preadFull(task.blob.fd, head, task.blob.offset);
@@ -122,11 +132,16 @@ export async function scanLayer(task: ScanTask): Promise<ScannedLayer> {
   const recorder = new Recorder();
   const splitter = new TarSplitter(recorder);
   let size = 0;
+  let turn = TURN_SIZE;
   for await (const piece of unpack(readBlob(task, packed), compression)) {
     unpacked.update(piece);
     splitter.push(piece);
     if (compression !== "none") pwriteAll(task.spool, piece, size);
     size += piece.length;
+    if (size < turn) continue;
+    turn = size + TURN_SIZE;
+    await letMessagesIn();
+    context.signal.throwIfAborted();
   }
   splitter.finish();
   packed.finish();

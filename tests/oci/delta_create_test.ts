@@ -15,6 +15,7 @@ import {
 } from "../../lib/oci/mod.ts";
 import { applied, expectedDeltas, newImage, oldImage, sourceTables } from "../delta/_delta.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
+import { FaultServer, plainReply } from "../helpers/fault_server.ts";
 import { content, END, header } from "../helpers/make_tar.ts";
 import "../helpers/libraries.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
@@ -22,6 +23,7 @@ import { TestRegistry } from "../helpers/registry.ts";
 import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { tool } from "../helpers/tool.ts";
+import { readJson } from "./_delta_layout.ts";
 import {
   AMD64,
   chain,
@@ -455,4 +457,45 @@ testWith({
     });
     assert.ok(pulled.manifestDigest.equals(result.target));
   },
+});
+
+Deno.test("createDelta waits for no layer that is of no use any more", async () => {
+  using dir = new TempDir();
+  const maker = new LayoutMaker(dir.join("layout"));
+  const image = maker.image({
+    layers: [new Uint8Array(2048), new Uint8Array(300_000)],
+    packing: "plain",
+  });
+  const fresh = maker.image({ layers: [new Uint8Array(1024)] });
+  const [damaged, stalled] = readJson<JsonManifest>(maker, image).layers;
+  await using server = new FaultServer((request) => {
+    const { path } = request;
+    const name = path.split("/").at(-1)!;
+    if (path === "/v2/") return { status: 200, body: new Uint8Array(0) };
+    const digest = name.startsWith("sha256:") ? name : image.digest;
+    const reply = plainReply(request, Deno.readFileSync(maker.blobPath(digest)));
+    if (path.includes("/manifests/")) {
+      return { ...reply, headers: { ...reply.headers, "content-type": TYPE.manifest } };
+    }
+    if (digest === stalled!.digest) return { ...reply, halt: 1000 };
+    if (digest === damaged!.digest) return { ...reply, body: new Uint8Array(2048).fill(1, 2047) };
+    return reply;
+  });
+  const started = performance.now();
+  await assert.rejects(
+    create(`docker://${server.host}/x:old`, maker.index([fresh]), {
+      destination: `oci:${dir.join("delta")}`,
+      access: {
+        tlsVerify: false,
+        surroundings: { variable: () => undefined, uid: 0, root: "/nonexistent" },
+        http: { retries: 0, backoff: 1 },
+      },
+    }),
+    (error) => {
+      assert.match(chain(error), /digest mismatch/);
+      return true;
+    },
+  );
+  const seconds = (performance.now() - started) / 1000;
+  assert.ok(seconds < 30, `it took ${seconds} s`);
 });
