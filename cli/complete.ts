@@ -12,6 +12,7 @@ import type { Context } from "./context.ts";
 import { type CompletionSource, newCommand, sourceOf } from "./declare.ts";
 import { addGlobalOptions, resolveGlobals } from "./globals.ts";
 import { declareCommand, locateCommand } from "./program.ts";
+import { TOOL_NAMES } from "./tools.ts";
 
 /** What the shell should offer. */
 export interface Completion {
@@ -20,6 +21,9 @@ export interface Completion {
   /** What the shell adds of its own. */
   readonly fallback: "files" | "directories" | "none";
 }
+
+/** Tools that are for people. */
+const PEER_TOOLS = TOOL_NAMES.filter((name) => !name.startsWith("_"));
 
 const NOTHING: Completion = { candidates: [], fallback: "none" };
 
@@ -88,7 +92,10 @@ function commandCandidates(group: string | undefined): Candidate[] {
   const groups = group === undefined
     ? GROUPS.map(({ name, summary }) => ({ value: name, description: summary }))
     : [];
-  return [...entries, ...groups, { value: "help", description: "Print help" }];
+  const tools = group === undefined
+    ? PEER_TOOLS.map((value) => ({ value, description: "The tool of this name" }))
+    : [];
+  return [...entries, ...groups, ...tools, { value: "help", description: "Print help" }];
 }
 
 /** Values of an option or argument, each with what stands before it in the word. */
@@ -186,6 +193,8 @@ function bareProgram(): CommandUnknownOpts {
 export async function complete(words: readonly string[], context: Context): Promise<Completion> {
   const before = words.slice(0, -1);
   const current = words.at(-1) ?? "";
+  // Tools take everything that follows, and what follows is mostly files.
+  if (TOOL_NAMES.includes(before[0] ?? "")) return { candidates: [], fallback: "files" };
   const { words: names, end } = locateCommand(before);
   const entry: CommandEntry | undefined = findCommand(names);
   const program = bareProgram();

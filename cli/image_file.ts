@@ -36,12 +36,18 @@ function readAll(fd: Fd): Uint8Array {
  * Opens and checks an image that is a file of its own.
  *
  * @param path The file.
- * @throws {ComposefsError} `Failed to open image: …` or `Failed to parse image: …`
+ * @throws {ComposefsError} `Failed to open image: …`, `Failed to read …` or `Failed to parse …`
  */
 export function readImageFile(path: string): ErofsImage {
   using fd = openFile(path, "image");
+  let bytes: Uint8Array;
   try {
-    return openImage(readAll(fd));
+    bytes = readAll(fd);
+  } catch (cause) {
+    throw withContext(`Failed to read image: ${JSON.stringify(path)}`, cause);
+  }
+  try {
+    return openImage(bytes);
   } catch (cause) {
     throw withContext(`Failed to parse image: ${JSON.stringify(path)}`, cause);
   }

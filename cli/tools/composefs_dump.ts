@@ -38,7 +38,10 @@ export async function run(args: readonly string[], context: Context): Promise<nu
         throw withContext(`Failed to create image file: ${JSON.stringify(destination)}`, cause);
       }
     });
-  withNotes(program, { examples: ["composefs-dump image.erofs copy.erofs"] });
+  withNotes(program, {
+    examples: ["composefs-dump image.erofs copy.erofs"],
+    complete: { "0": "file", "1": "file" },
+  });
   await parseArgs(args, { program, context });
   return context.exitCode;
 }

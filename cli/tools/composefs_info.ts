@@ -156,6 +156,7 @@ export async function run(args: readonly string[], context: Context): Promise<nu
       "composefs-info ls image.erofs",
       "composefs-info missing-objects --basedir objects image.erofs",
     ],
+    complete: { "1": "file", "--basedir": "directory" },
   });
   await parseArgs(args, { program, context });
   return context.exitCode;

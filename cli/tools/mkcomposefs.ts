@@ -253,6 +253,7 @@ export async function run(args: readonly string[], context: Context): Promise<nu
       "mkcomposefs --digest-store=objects rootfs image.erofs",
       "mkcomposefs --from-file --print-digest-only root.dump",
     ],
+    complete: { "0": "file", "1": "file", "--digest-store": "directory" },
   });
   await parseArgs(args, { program, context });
   return context.exitCode;

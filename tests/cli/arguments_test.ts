@@ -71,6 +71,14 @@ const refused: Refused[] = [
   { args: ["--repo", "r", "oci", "pull", ""], first: needsValue("<IMAGE>") },
   { args: ["oci", "pull", "--policy", "", "oci:x"], first: needsValue("--policy <FILE>") },
   { args: ["oci", "push", "x", ""], first: needsValue("<DESTINATION>") },
+  { args: ["mkcomposefs", "", "x"], first: needsValue("<SOURCE>") },
+  { args: ["mkcomposefs", "t", ""], first: needsValue("[IMAGE]") },
+  {
+    args: ["mkcomposefs", "--digest-store=", "t"],
+    first: needsValue("--digest-store <DIGEST_STORE>"),
+  },
+  { args: ["composefs-info", "ls", "a", ""], first: needsValue("[FILES]...") },
+  { args: ["composefs-dump", "a", ""], first: needsValue("<DEST>") },
   { args: ["oci", "copy", "--from", "", "x"], first: needsValue("--from <FROM>") },
   {
     args: ["oci", "copy", "x"],
