@@ -47,7 +47,8 @@ function quote(word: string): string {
 
 /**
  * The script of a job. Deno's own cache gets a layer of its own: two kernels must not write one
- * SQLite file, and neither sees the other's locks.
+ * SQLite file, and neither sees the other's locks. The compiled code in it is left out: where other
+ * programs write it meanwhile, the machine would see pieces of two states, and run them.
  */
 function script(command: readonly string[], job: string, options: VmOptions): string {
   const denoDir = Deno.env.get("DENO_DIR") ??
@@ -65,6 +66,7 @@ function script(command: readonly string[], job: string, options: VmOptions): st
     "  mkdir -p /dev/shm/deno/upper /dev/shm/deno/work",
     `  mount -t overlay -o lowerdir=${quote(denoDir)},upperdir=/dev/shm/deno/upper,` +
     `workdir=/dev/shm/deno/work deno ${quote(denoDir)}`,
+    `  rm -f ${quote(denoDir)}/v8_code_cache_*`,
     "fi",
     `cd ${quote(options.cwd ?? Deno.cwd())} || exit 126`,
     `exec ${command.map(quote).join(" ")}`,
