@@ -194,6 +194,28 @@ Deno.test("a commit that is there already gets a tag only when it is signed", as
   assert.equal((await pull(GOOD, "mine")).present, true);
 });
 
+Deno.test("ostree list-refs follows the policy of a configured remote", async () => {
+  using dir = new TempDir();
+  const root = unpack(dir.join("o"), "signed");
+  await using server = new Server(root);
+  newRepository(dir.join("r"))[Symbol.dispose]();
+  const ostree = ["--repo", dir.join("r"), "ostree"];
+  const add = async (name: string, ...args: string[]) =>
+    await call([...ostree, "remote", "add", name, server.url, ...args]);
+  await add("free", "--no-gpg-verify");
+  await add("strict", "--set=gpg-verify-summary=true", `--gpg-import=${DIR}/k2.gpg`);
+  const free = await call([...ostree, "list-refs", "free", "--json"]);
+  assert.deepEqual(JSON.parse(free.stdout).refs, [{ name: "signed", commit: COMMIT }]);
+  // It is the other key that signed the summary.
+  const strict = await call([...ostree, "list-refs", "strict"]);
+  assert.deepEqual([strict.code, strict.stdout], [1, ""]);
+  assert.match(strict.stderr, /public key not found/);
+  const nobody = await call([...ostree, "list-refs", "nobody"]);
+  assert.match(nobody.stderr, /Remote "nobody" not found/);
+  const local = await call(["ostree", "list-refs", root, "--json"]);
+  assert.deepEqual(JSON.parse(local.stdout).refs, [{ name: "signed", commit: COMMIT }]);
+});
+
 Deno.test("ostree pull follows the policy of a configured remote", async () => {
   using dir = new TempDir();
   await using server = new Server(unpack(dir.join("o"), "signed"));
