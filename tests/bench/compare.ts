@@ -158,24 +158,6 @@ export const TABLE_HEAD = [
   "ratio".padStart(8),
 ].join(" ");
 
-/**
- * A table in Markdown, with columns of even width.
- *
- * @param head Names of the columns.
- * @param rows Their cells.
- */
-export function markdownTable(
-  head: readonly string[],
-  rows: readonly (readonly string[])[],
-): string {
-  const widths = head.map((name, column) =>
-    Math.max(name.length, ...rows.map((row) => row[column]!.length))
-  );
-  const line = (cells: readonly string[]) =>
-    `| ${cells.map((cell, column) => cell.padEnd(widths[column]!)).join(" | ")} |`;
-  return [line(head), line(widths.map((width) => "-".repeat(width))), ...rows.map(line)].join("\n");
-}
-
 function parseArguments(args: readonly string[]) {
   const options = { runs: 5, json: false, prepare: "", commands: [] as string[] };
   for (let at = 0; at < args.length; at++) {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { needTool, testWith } from "../helpers/needs.ts";
-import { compare, formatComparison, markdownTable, median } from "./compare.ts";
+import { compare, formatComparison, median } from "./compare.ts";
 import { makeDumpfile } from "./dumpfile.ts";
 
 Deno.test("median() is the middle value", () => {
@@ -36,13 +36,6 @@ testWith({
       /exited with 1/,
     );
   },
-});
-
-Deno.test("markdownTable() makes columns of even width, whatever they hold", () => {
-  assert.equal(
-    markdownTable(["work", "a"], [["x", "≤ 1.0 ×"], ["longer", "–"]]),
-    "| work   | a       |\n| ------ | ------- |\n| x      | ≤ 1.0 × |\n| longer | –       |",
-  );
 });
 
 Deno.test("makeDumpfile() gives the same lines each time, parents first", () => {

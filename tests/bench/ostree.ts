@@ -2,8 +2,8 @@
  * The OSTree benchmark: this checkout's `cfs` beside the reference `cfsctl` and beside `ostree`, in
  * one run.
  *
- * `deno run -A tests/bench/ostree.ts [--runs N] [--json] [--markdown] [ROW…]` prints a table, with
- * `--markdown` the one of the README; rows are chosen by a part of their title. Remote rows go to an nginx on 127.0.0.1. The inputs are made on first use
+ * `deno run -A tests/bench/ostree.ts [--runs N] [--json] [ROW…]` prints a table; rows are chosen by
+ * a part of their title. Remote rows go to an nginx on 127.0.0.1. The inputs are made on first use
  * (see `ostree_inputs.ts`). Repositories are new directories on tmpfs. The ratio is that of our
  * median to the side's. Exits with 1 when a row misses its aim or a command fails.
  *
@@ -13,14 +13,7 @@
 import { cfsCommand } from "../helpers/run.ts";
 import { NginxServer } from "../helpers/nginx.ts";
 import { present, tool } from "../helpers/tool.ts";
-import {
-  compare,
-  type Comparison,
-  formatComparison,
-  markdownTable,
-  type Side,
-  TABLE_HEAD,
-} from "./compare.ts";
+import { compare, type Comparison, formatComparison, type Side, TABLE_HEAD } from "./compare.ts";
 import { type OstreeInputs, ostreeInputs } from "./ostree_inputs.ts";
 
 /** Arguments of a command, for a fresh directory. */
@@ -34,10 +27,6 @@ interface Work {
 
 interface Row {
   title: string;
-  /** What the README calls it; left out there without. */
-  label?: string;
-  /** Whether the README's figure is the peak memory. */
-  memory?: boolean;
   /** Arguments of `cfs`, and of `cfsctl` where there are no others. */
   ours: Work;
   /** Arguments of `cfsctl`; undefined where it does the same with ours, null where it cannot. */
@@ -55,8 +44,6 @@ interface Row {
   /** Fewer runs for what takes long. */
   runs?: number;
 }
-
-const README_HEAD = ["work", "cfs", "cfsctl 0.9.4", "ostree", "to cfsctl", "to ostree", "aim"];
 
 const init: Arguments = (dir) => ["--repo", `${dir}/repo`, "init", "--insecure"];
 const ostreeInit: Arguments = (dir) => [`--repo=${dir}/ostree`, "init", "--mode=bare-user"];
@@ -90,7 +77,6 @@ function rows(inputs: OstreeInputs, url: (name: string) => string): Row[] {
   return [
     {
       title: "pull-local, archive",
-      label: "`ostree pull-local` from an archive",
       ours: ours(pullLocal(inputs.archive, "first")),
       ostree: {
         prepare: [ostreeInit],
@@ -101,14 +87,12 @@ function rows(inputs: OstreeInputs, url: (name: string) => string): Row[] {
     },
     {
       title: "pull-local, bare-user",
-      label: "`ostree pull-local` from bare-user",
       ours: ours(pullLocal(inputs.bareUser, "first")),
       ratio: 0.8,
       rssMiB: 250,
     },
     {
       title: "pull over HTTP",
-      label: "`ostree pull` over HTTP",
       ours: ours(pull(archive, "first")),
       ostree: theirs(ostreePull("first")),
       ratio: 0.9,
@@ -117,22 +101,18 @@ function rows(inputs: OstreeInputs, url: (name: string) => string): Row[] {
     },
     {
       title: "update of 3 %, objects",
-      label: "update of 3 % of the files, by objects",
       ours: ours(pull(archive, "next", "--no-delta"), pull(archive, "first")),
       ostree: theirs(ostreePull("--disable-static-deltas", "next"), ostreePull("first")),
       wall: 300,
     },
     {
       title: "update of 3 %, delta",
-      label: "update of 3 % of the files, by a delta",
       ours: ours(pull(archive, "next"), pull(archive, "first")),
       ostree: theirs(ostreePull("next"), ostreePull("first")),
       ostreeRatio: 1,
     },
     {
       title: "pull over HTTP, a 3 GB file",
-      label: "peak memory of a pull with a 3 GB file",
-      memory: true,
       ours: ours(pull(url("big"), "big")),
       rssMiB: 250,
       runs: 2,
@@ -196,36 +176,9 @@ function format(result: Comparison): string[] {
   });
 }
 
-/** The README's row. */
-function tableRow(row: Row, { sides }: Comparison): string[] {
-  const side = (name: string) => sides.find((one) => one.name === name);
-  const figure = (name: string) => {
-    const found = side(name);
-    if (found === undefined) return "–";
-    return row.memory
-      ? `${Math.ceil(found.rssMiB * 1024 * 1024 / 1e6)} MB`
-      : `${(found.median / 1000).toFixed(2)} s`;
-  };
-  const ratio = (name: string) => {
-    const [ours, peer] = [side("cfs"), side(name)];
-    if (row.memory || ours === undefined || peer === undefined) return "–";
-    return `${(ours.median / peer.median).toFixed(2)} ×`;
-  };
-  const aims = [
-    row.ratio === undefined ? [] : `≤ ${row.ratio} × cfsctl`,
-    row.ostreeRatio === undefined ? [] : `≤ ${row.ostreeRatio.toFixed(1)} × ostree`,
-    row.wall === undefined ? [] : `≤ ${row.wall / 1000} s`,
-    row.memory ? `≤ ${row.rssMiB} MB` : [],
-  ].flat().join(", ");
-  const names = ["cfs", "cfsctl", "ostree"];
-  return [row.label!, ...names.map(figure), ...names.slice(1).map(ratio), aims];
-}
-
 if (import.meta.main) {
   const args = [...Deno.args];
   const json = args.includes("--json");
-  const markdown = args.includes("--markdown");
-  const quiet = json || markdown;
   const at = args.indexOf("--runs");
   const runs = at < 0 ? 5 : Number(args.splice(at, 2)[1]);
   const wanted = args.filter((arg) => !arg.startsWith("--"));
@@ -239,11 +192,8 @@ if (import.meta.main) {
       all.some(({ title }) => title === word) ? row.title === word : row.title.includes(word)
     )
   );
-  if (!quiet) console.log(TABLE_HEAD);
+  if (!json) console.log(TABLE_HEAD);
   const results: (Comparison & { missed: string[] })[] = [];
-  const table: string[][] = [];
-  // Output for programs stays clean.
-  const say = quiet ? console.error : console.log;
   for (const row of chosen) {
     try {
       const result = await compare(row.title, sides(row), {
@@ -251,18 +201,19 @@ if (import.meta.main) {
         warmUp: row.runs === undefined ? 1 : 0,
       });
       results.push({ ...result, missed: missed(row, result) });
-      if (row.label !== undefined) table.push(tableRow(row, result));
-      if (!quiet) console.log(format(result).join("\n"));
-      for (const fault of results.at(-1)!.missed) say(`  ${row.title} missed: ${fault}`);
+      if (json) continue;
+      console.log(format(result).join("\n"));
+      for (const fault of results.at(-1)!.missed) console.log(`  missed: ${fault}`);
     } catch (error) {
       // A row that fails is reported with the others, and fails the whole at the end.
       const message = error instanceof Error ? error.message : String(error);
       results.push({ title: row.title, sides: [], missed: [message] });
-      say(`${row.title}\n  failed: ${message.split("\n").slice(0, 3).join("\n  ")}`);
+      if (!json) {
+        console.log(`${row.title}\n  failed: ${message.split("\n").slice(0, 3).join("\n  ")}`);
+      }
     }
   }
   if (json) console.log(JSON.stringify(results, null, 2));
-  else if (markdown) console.log(markdownTable(README_HEAD, table));
   Deno.exitCode = results.length > 0 && results.every((result) => result.missed.length === 0)
     ? 0
     : 1;
