@@ -20,7 +20,8 @@ const DESCRIPTION = `Make deltas between images, and look into them
 create OLD NEW OUT writes what NEW has and OLD has not, as operations on OLD's files; oci pull
 applies it where OLD is. OLD and NEW are image references such as oci:PATH[:TAG], or tags or digests
 of the repository; OUT is oci:PATH[:TAG], oci-archive:PATH[:TAG] or docker://HOST/NAME[:TAG]. What is
-made depends on the images only, and is applied once before it is published.
+made depends on the images and NEW's signatures only, and is applied once before it is published. Those
+signatures go along, for appliers that ask for some.
 
 info DELTA tells what a delta starts from and makes, and counts its operations.`;
 
@@ -38,6 +39,7 @@ function showCreated({ stdout }: Context, result: DeltaCreateResult): void {
   stdout.line(
     `size     ${formatSize(result.size)} in the place of ${formatSize(result.layerSize)}`,
   );
+  if (result.signatures > 0) stdout.line(`signed   ${result.signatures} signatures, not verified`);
 }
 
 function createdJson(result: DeltaCreateResult): unknown {
@@ -46,6 +48,7 @@ function createdJson(result: DeltaCreateResult): unknown {
     source: result.source,
     target: result.target,
     reused: result.reused,
+    signatures: result.signatures,
     size: result.size,
     layer_size: result.layerSize,
     layers: result.layers.map((layer) => ({
@@ -126,6 +129,7 @@ export function command(context: Context): CommandUnknownOpts {
         new Option("--artifact-type <TYPE>", "Type of the artifact")
           .choices(["containers", "redhat"] as const).default("containers" as const),
       )
+      .option("--no-signatures", "Leave out the signatures of NEW")
       .addOption(jobsOption())
       .option("--json", "Output the result as JSON"),
   )
@@ -149,6 +153,7 @@ export function command(context: Context): CommandUnknownOpts {
         openRepository: () => repository ??= opened.use(openRepository(context)),
         compat: options.targetCompat,
         artifactType: ARTIFACT_TYPES[options.artifactType],
+        signatures: options.signatures,
         access,
         ...platform,
         ...(options.jobs === undefined ? {} : { jobs: options.jobs }),

@@ -114,13 +114,7 @@ async function copyReferrers(
     try {
       const referrer = openManifest(from, digest);
       if (referrer.manifest.layers.some(({ mediaType }) => isSignatureLayer(mediaType))) {
-        const stored = storedAttachments(from);
-        const { configDigest, configStream: { bytes } } = referrer;
-        const signatures = new SeenAttachments({
-          ...stored,
-          blob: (blob) =>
-            blob.digest.equals(configDigest) ? Promise.resolve(bytes) : stored.blob(blob),
-        });
+        const signatures = new SeenAttachments(storedAttachments(from));
         await signatures.manifest({ digest, size: 0, mediaType: MANIFEST_TYPE, artifactType: "" });
         await signatures.keep(repository, subject, { warn });
         if (repository.streamObject(manifestStream(digest)) === undefined) continue;

@@ -1,6 +1,7 @@
 /** The images that a delta is made between: from a source, or from the repository. */
 import { InvalidNameError, type Pool, UnsupportedError, withContext } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
+import type { AttachmentSource } from "../trust/mod.ts";
 import {
   type Descriptor,
   type ImageConfig,
@@ -21,6 +22,7 @@ import {
 import type { ScanTask } from "./delta_scan.ts";
 import { layerObject, openImageRef } from "./image.ts";
 import type { PackTask } from "./pack.ts";
+import { storedAttachments } from "./stored_attachments.ts";
 
 /** A layer that can be scanned; its descriptor stays open until the image is disposed of. */
 export interface DeltaLayer extends Pick<ScanTask, "blob" | "arrived" | "digest"> {
@@ -42,6 +44,8 @@ export interface DeltaImage extends AsyncDisposable {
   readonly config: ImageConfig;
   /** Opens a layer by its number. */
   layer(number: number): Promise<DeltaLayer>;
+  /** Where signatures of the image are; `undefined` where there can be none. */
+  attachments(): Promise<AttachmentSource | undefined>;
 }
 
 /** How images are opened. */
@@ -95,6 +99,7 @@ class SourceImage implements DeltaImage {
   readonly config: ImageConfig;
   readonly #source: ImageSource;
   readonly #signal: AbortSignal | undefined;
+  readonly #converted: boolean;
   readonly #blobs = new DisposableStack();
 
   constructor(
@@ -107,6 +112,7 @@ class SourceImage implements DeltaImage {
   ) {
     this.#source = source;
     this.#signal = image.signal;
+    this.#converted = image.selected.original !== undefined;
     const { descriptor, bytes, manifest } = image.selected;
     this.descriptor = descriptor;
     this.manifestBytes = bytes;
@@ -126,6 +132,12 @@ class SourceImage implements DeltaImage {
     };
   }
 
+  async attachments(): Promise<AttachmentSource | undefined> {
+    // What was signed is the manifest as it was before it was converted.
+    if (this.#converted) return undefined;
+    return (await this.#source.signaturePlaces?.())?.attachments;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.#blobs.dispose();
     await this.#source[Symbol.asyncDispose]();
@@ -140,12 +152,14 @@ class StoredImage implements DeltaImage {
   readonly configBytes: Uint8Array;
   readonly config: ImageConfig;
   readonly #layers: readonly Omit<PackTask, "output">[];
+  readonly #repository: Repository;
   readonly #pool: Pool;
   readonly #files = new DisposableStack();
 
   constructor(reference: string, repository: Repository, pool: Pool) {
     const image = openImageRef(repository, reference);
     checkKind(reference, image.manifest);
+    this.#repository = repository;
     this.#pool = pool;
     this.manifestBytes = image.manifestStream.bytes;
     this.manifest = image.manifest;
@@ -175,6 +189,10 @@ class StoredImage implements DeltaImage {
     } catch (cause) {
       throw withContext(`Reading layer ${task.content}`, cause);
     }
+  }
+
+  attachments(): Promise<AttachmentSource> {
+    return Promise.resolve(storedAttachments(this.#repository));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

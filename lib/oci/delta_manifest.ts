@@ -17,6 +17,14 @@ export interface DeltaBlob extends BlobName {
   readonly to: Digest;
 }
 
+/** A manifest of the target's signatures, and the blobs that it names. */
+export interface SignatureNames {
+  /** The manifest. */
+  readonly manifest: BlobName;
+  /** Its config and its layers. */
+  readonly contents: readonly BlobName[];
+}
+
 /** What a delta's manifest tells. */
 export interface DeltaFacts {
   /** Type of artifact. */
@@ -33,6 +41,8 @@ export interface DeltaFacts {
   readonly layers: readonly DeltaBlob[];
   /** Layers that it has. */
   readonly reused: readonly { readonly digest: Digest; readonly diffId: Digest }[];
+  /** Signatures of the target. */
+  readonly signatures: readonly SignatureNames[];
 }
 
 /** The config of artifacts that need none. */
@@ -87,6 +97,10 @@ export function deltaManifest(facts: DeltaFacts): PushedManifest {
       ...facts.layers.map((layer) =>
         entry(layer, { [content]: DELTA_CONTENT.layer, [to]: layer.to.toString() })
       ),
+      ...facts.signatures.flatMap(({ manifest, contents }) => [
+        entry(manifest, { [content]: DELTA_CONTENT.signature }),
+        ...contents.map((one) => entry(one, { [content]: DELTA_CONTENT.signatureContent })),
+      ]),
     ],
     subject: entry(target),
     annotations,

@@ -1,6 +1,7 @@
 /** Putting a delta that was made into its place (spec: oci 7.1, 7.6). */
 import { type Digest, FormatError } from "../base/mod.ts";
 import { preadFull, pwriteAll } from "../../ffi/mod.ts";
+import type { GatheredSignatures } from "./delta_embed.ts";
 import type { DeltaImage } from "./delta_image.ts";
 import { type DeltaBlob, deltaManifest, EMPTY_CONFIG, sha256 } from "./delta_manifest.ts";
 import type { Stretch } from "./delta_scan.ts";
@@ -40,6 +41,8 @@ export interface DeltaCreateResult {
   readonly layers: readonly CreatedLayer[];
   /** Number of layers that the images share. */
   readonly reused: number;
+  /** Number of manifests with signatures of the new image that go along. */
+  readonly signatures: number;
   /** Bytes of all blobs. */
   readonly size: number;
   /** Bytes of the layers that they stand for, as the new image has them. */
@@ -75,7 +78,12 @@ const LAYER_TYPES: Readonly<Record<Compression, string>> = {
  */
 export async function publishDelta(
   images: { old: DeltaImage; fresh: DeltaImage; destination: ImageDestination },
-  delta: { made: readonly MadeBlob[]; artifactType: string; signal: AbortSignal | undefined },
+  delta: {
+    made: readonly MadeBlob[];
+    signatures: readonly GatheredSignatures[];
+    artifactType: string;
+    signal: AbortSignal | undefined;
+  },
 ): Promise<DeltaCreateResult> {
   const { old, destination } = images;
   const { config, manifest, descriptor, manifestBytes, configBytes } = images.fresh;
@@ -88,6 +96,11 @@ export async function publishDelta(
     await storeBlob(destination, blob);
   }
   await destination.document(EMPTY_CONFIG, sha256(EMPTY_CONFIG));
+  for (const { manifest, contents } of delta.signatures) {
+    for (const { bytes, digest } of [manifest, ...contents]) {
+      await destination.document(bytes, digest);
+    }
+  }
   const layers = new Map<string, DeltaBlob>();
   const reused = new Map<string, { digest: Digest; diffId: Digest }>();
   for (const [i, diffId] of config.diffIds.entries()) {
@@ -107,6 +120,7 @@ export async function publishDelta(
     config: manifest.config,
     layers: [...layers.values()],
     reused: [...reused.values()],
+    signatures: delta.signatures,
   });
   delta.signal?.throwIfAborted();
   await destination.finish(artifact);
@@ -124,6 +138,7 @@ export async function publishDelta(
     source: old.descriptor.digest,
     layers: created,
     reused: reused.size,
+    signatures: delta.signatures.length,
     size: created.reduce((sum, { size }) => sum + size, 0),
     layerSize: created.reduce((sum, { layerSize }) => sum + layerSize, 0),
   };

@@ -45,6 +45,11 @@ export class SeenAttachments implements AttachmentSource {
     return this.#source.blob(descriptor);
   }
 
+  /** The manifests that were read so far. */
+  get seen(): readonly AttachedManifest[] {
+    return [...this.#seen.values()];
+  }
+
   /**
    * Stores the signatures that were seen as artifacts that refer to an image. What cannot be read
    * is left out: it counted for nothing, and anybody can put it beside the image.

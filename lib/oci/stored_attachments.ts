@@ -4,7 +4,7 @@ import type { Repository } from "../repository/mod.ts";
 import type { AttachedEntry, AttachmentSource } from "../trust/mod.ts";
 import { checkDocumentSize, MANIFEST_TYPE, verifyBytes } from "../transport/mod.ts";
 import { listReferrers, openManifest } from "./image.ts";
-import { layerStream } from "./tags.ts";
+import { configStream, layerStream } from "./tags.ts";
 
 /** The attachments of images in a repository. */
 export function storedAttachments(repository: Repository): AttachmentSource {
@@ -33,10 +33,9 @@ export function storedAttachments(repository: Repository): AttachmentSource {
     // deno-lint-ignore require-await -- what goes wrong comes as a rejection
     async blob({ digest, size }) {
       checkDocumentSize({ digest, size, mediaType: "" }, "signature");
-      const name = layerStream(digest);
-      if (repository.streamObject(name) === undefined) {
-        throw new NotFoundError("blob", digest.toString());
-      }
+      const name = [layerStream(digest), configStream(digest)]
+        .find((each) => repository.streamObject(each) !== undefined);
+      if (name === undefined) throw new NotFoundError("blob", digest.toString());
       const stream = repository.openStream(name);
       const bytes = new Uint8Array(size);
       let at = 0;

@@ -1,11 +1,20 @@
 import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
-import { listReferrers, openImageRef, policyAdmission, reportStored } from "../../lib/oci/mod.ts";
+import {
+  createDelta,
+  listReferrers,
+  openImageRef,
+  policyAdmission,
+  readDeltaInfo,
+  reportStored,
+} from "../../lib/oci/mod.ts";
+import { PublicKey } from "../../lib/signature/mod.ts";
 import { operations, tarDiff, writeDelta, writeSignature } from "../oci/_delta_layout.ts";
-import { chain, LayoutMaker, names, newRepository, pull } from "../oci/_oci.ts";
+import { AMD64, chain, LayoutMaker, names, newRepository, pull } from "../oci/_oci.ts";
 import { content, header } from "../helpers/make_tar.ts";
 import { loadNative } from "../helpers/native.ts";
 import { TempDir } from "../helpers/temp.ts";
+import { FIXTURES } from "./_fixtures.ts";
 
 loadNative();
 
@@ -81,4 +90,55 @@ Deno.test("the policy judges the target of a delta, by the signatures in it", as
       assert.equal(report.verdict, "trusted");
     });
   }
+});
+
+Deno.test("deltas are made with the signatures of their target", async (t) => {
+  using dir = new TempDir();
+  const old = `oci-archive:${FIXTURES}/layouts/cosign-none.oci.tar:v1`;
+  const fresh = `oci-archive:${FIXTURES}/layouts/cosign-good.oci.tar:v1`;
+  const identity = "registry.example.com/cosign/good:v1";
+  const keyPath = `${FIXTURES}/keys/ec-p256.pub`;
+  const demand = { type: "sigstoreSigned", keyPath, signedIdentity: { type: "matchRepository" } };
+  dir.write("policy.json", JSON.stringify({ default: [demand] }));
+  const trust = { policy: dir.join("policy.json"), identity };
+  using signed = newRepository(dir.join("signed"));
+  await pull(signed, fresh, { name: "fresh", admit: await policyAdmission(fresh, trust) });
+  using repository = newRepository(dir.join("repo"));
+  await pull(repository, old, { name: "old" });
+  let reference = "";
+  const make = (name: string, from: string, signatures?: boolean) =>
+    createDelta({ old, fresh: from }, {
+      destination: reference = `oci-archive:${dir.join(name)}`,
+      openRepository: () => signed,
+      platform: AMD64,
+      ...(signatures === undefined ? {} : { signatures }),
+    });
+  const made = await make("layout", fresh);
+  const delta = reference;
+  assert.equal(made.signatures, 1);
+  await t.step("the same ones wherever the image is", async () => {
+    const { manifestDigest } = await make("stored", "fresh");
+    assert.equal(`${manifestDigest}`, `${made.manifestDigest}`);
+    assert.deepEqual(Deno.readFileSync(dir.join("stored")), Deno.readFileSync(dir.join("layout")));
+  });
+  await t.step("which the delta tells", async () => {
+    assert.equal((await readDeltaInfo(delta, { platform: AMD64 })).signatures, 1);
+  });
+  await t.step("and which count for policies", async () => {
+    const admit = await policyAdmission(delta, trust);
+    const { manifestDigest } = await pull(repository, delta, { name: "policy", admit });
+    assert.equal(`${manifestDigest}`, `${made.target}`);
+    assert.equal((await reportStored(repository, "policy", trust)).verdict, "trusted");
+  });
+  await t.step("and for --verify-key", async () => {
+    const verifyKey = PublicKey.fromPem(Deno.readTextFileSync(keyPath));
+    await pull(repository, delta, { name: "key", verifyKey });
+    const wrong = Deno.readTextFileSync(`${FIXTURES}/keys/ec-other.pub`);
+    const fails = pull(repository, delta, { name: "wrong", verifyKey: PublicKey.fromPem(wrong) });
+    await assert.rejects(fails, (error) => /verification failed/.test(chain(error)));
+  });
+  await t.step("unless they are not wanted", async () => {
+    assert.equal((await make("bare", fresh, false)).signatures, 0);
+    assert.equal((await readDeltaInfo(reference, { platform: AMD64 })).signatures, 0);
+  });
 });
