@@ -43,8 +43,7 @@ Deno.test("ostree pull pulls from a server and prints what the reference prints"
     assert.equal(result.present, true);
   });
   await t.step("nothing is kept of what was finished", () => {
-    const [kept] = [...Deno.readDirSync(temp.join("cache/cfs/ostree"))];
-    assert.deepEqual([...Deno.readDirSync(temp.join("cache/cfs/ostree", kept!.name))], []);
+    assert.deepEqual([...Deno.readDirSync(temp.join("cache/cfs/ostree"))], []);
   });
   await t.step("refs are listed", async () => {
     const listed = await call(["ostree", "list-refs", "--subset=x86_64", server.url]);
