@@ -68,7 +68,16 @@ Deno.test("ostree delta generate makes what ostree apply-delta takes", async () 
   assert.equal((await other("ostree", "apply-delta", dir.join("whole/superblock"))).code, 0);
   const applied = await other("ostree", "apply-delta", dir.join("update"));
   assert.match(applied.stdout, /^objects 6 metadata \+ 6 files applied$/m);
+  const fewer = JSON.parse(
+    (await generate("fewer", "--disable-bsdiff", "--json", "one", "two")).stdout,
+  );
+  assert.deepEqual([fewer.patches, fewer.fallbacks, fewer.parts], [0, 0, 1]);
   assert.equal((await generate("x", "one", "two", "one")).code, 2);
+  for (const bad of ["--max-chunk-size=0", "--min-fallback-size=x", "--jobs=0"]) {
+    assert.equal((await generate("x", bad, "one")).code, 2);
+  }
+  const both = await generate("x", "--disable-bsdiff", "--max-bsdiff-size=1", "one");
+  assert.equal(both.code, 2);
   assert.equal((await cfs("ostree", "delta", "generate", "one")).code, 2);
   assert.equal((await generate("x", "nothing")).code, 1);
   assert.match((await generate("no/such/place", "one")).stderr, /No such file or directory/);
