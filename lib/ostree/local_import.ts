@@ -1,6 +1,5 @@
 /** Imports files of a local repository on this thread and on workers. */
-import { Pool } from "../base/mod.ts";
-import { setImmediate } from "node:timers";
+import { letMessagesIn, Pool } from "../base/mod.ts";
 import type { Checksum } from "./checksum.ts";
 import {
   dropImporter,
@@ -18,8 +17,6 @@ const BATCH = 32;
 const WORTH_A_WORKER = 200;
 /** Batches that a worker holds. */
 const DEPTH = 4;
-/** Turns of the event loop that let all waiting messages in: each takes few of them. */
-const TURNS = 16;
 
 /** Imports files of a local repository. */
 export class LocalImport implements FileImport {
@@ -58,7 +55,7 @@ export class LocalImport implements FileImport {
     });
     this.#pool.warm();
     for (const early of this.#early.splice(0)) this.#submit(this.#pool, early);
-    await tick();
+    await letMessagesIn();
   }
 
   async drain(): Promise<void> {
@@ -70,7 +67,7 @@ export class LocalImport implements FileImport {
     while (this.#pool !== undefined && this.#pool.waiting > 0) {
       this.#check();
       this.#pool.steal((task: ImportTask) => importBatch(task));
-      await tick();
+      await letMessagesIn();
     }
     await Promise.all(this.#running);
     this.#check();
@@ -104,9 +101,4 @@ export class LocalImport implements FileImport {
     await Promise.all(this.#running);
     dropImporter();
   }
-}
-
-/** Lets messages of workers in. */
-async function tick(): Promise<void> {
-  for (let i = 0; i < TURNS; i++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
