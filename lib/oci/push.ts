@@ -102,13 +102,16 @@ export async function pushImage(
   options: PushOptions & { destination: string },
 ): Promise<PushResult> {
   const opened = typeof image === "string" ? openImageRef(repository, image) : image;
+  const { signal } = options;
+  const stop = new AbortController();
+  const given = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
   await using destination = await openDestination(options.destination, {
     ...options.access,
-    signal: options.signal,
+    signal: given,
     mountFrom: [...options.mountFrom ?? [], ...origins(repository, opened)],
   });
   try {
-    await using push = new Push(repository, destination, options);
+    await using push = new Push(repository, { destination, stop, given }, options);
     return await push.run(opened);
   } catch (cause) {
     options.signal?.throwIfAborted();
@@ -151,13 +154,21 @@ class Push implements AsyncDisposable {
   readonly #destination: ImageDestination;
   readonly #options: PushOptions;
   readonly #progress: ProgressSink;
-  readonly #stop = new AbortController();
+  /** Ends everything that is under way. */
+  readonly #stop: AbortController;
+  readonly #signal: AbortSignal;
   readonly #stats: PushStats = { blobsWritten: 0, bytesWritten: 0, blobsPresent: 0 };
   #pool: Pool | undefined;
 
-  constructor(repository: Repository, destination: ImageDestination, options: PushOptions) {
+  constructor(
+    repository: Repository,
+    to: { destination: ImageDestination; stop: AbortController; given: AbortSignal },
+    options: PushOptions,
+  ) {
     this.#repository = repository;
-    this.#destination = destination;
+    this.#destination = to.destination;
+    this.#stop = to.stop;
+    this.#signal = to.given;
     this.#options = options;
     this.#progress = options.progress ?? (() => {});
   }
@@ -294,22 +305,24 @@ class Push implements AsyncDisposable {
       before = new Promise((resolve) => task.done = resolve);
       return task;
     });
+    const failures: unknown[] = [];
     const lane = async () => {
       for (let next = work.shift(); next !== undefined; next = work.shift()) {
         try {
           packed.set(keyOf(next.layer), await this.#pack(next.layer, next.turn));
         } catch (cause) {
-          this.#stop.abort(cause);
+          // The others are of no use any more; what they say then is only that they were stopped.
+          failures.push(withContext(`Pushing layer ${next.layer.id}`, cause));
           work.length = 0;
-          throw withContext(`Pushing layer ${next.layer.id}`, cause);
+          this.#stop.abort();
         } finally {
           next.done();
         }
       }
     };
     const jobs = this.#start(missing);
-    const results = await Promise.allSettled(Array.from({ length: jobs }, lane));
-    for (const result of results) if (result.status === "rejected") throw result.reason;
+    await Promise.all(Array.from({ length: jobs }, lane));
+    if (failures.length > 0) throw failures[0];
     return outgoing.map((layer) => packed.get(keyOf(layer))!);
   }
 
@@ -333,7 +346,7 @@ class Push implements AsyncDisposable {
 
   async #pack(layer: Outgoing, turn: Promise<void>): Promise<PackedLayer> {
     const id = layer.id.toString();
-    this.#throwIfStopped();
+    this.#signal.throwIfAborted();
     const known = knownBlob(layer);
     using slot = this.#destination.reserve(known);
     this.#progress({ type: "started", id, unit: "bytes", total: layer.size });
@@ -348,7 +361,7 @@ class Push implements AsyncDisposable {
     const made = await this.#run(task, id);
     const blob = { digest: Digest.parse(made.digest), size: made.size };
     if (this.#destination.ordered) await turn;
-    this.#throwIfStopped();
+    this.#signal.throwIfAborted();
     if (known === undefined && await this.#destination.has(blob)) this.#stats.blobsPresent++;
     else {
       await this.#destination.commit(slot, blob);
@@ -360,21 +373,13 @@ class Push implements AsyncDisposable {
   }
 
   #run(task: PackTask, id: string): Promise<PackedBlob> {
-    const { signal } = this.#options;
-    const both = signal === undefined
-      ? this.#stop.signal
-      : AbortSignal.any([signal, this.#stop.signal]);
+    const signal = this.#signal;
     const onEvent = (done: unknown) => this.#progress({ type: "progress", id, done: Number(done) });
     if (this.#pool !== undefined) {
-      return this.#pool.run<PackedBlob>("pack-layer", task, { onEvent, signal: both });
+      return this.#pool.run<PackedBlob>("pack-layer", task, { onEvent, signal });
     }
-    const context: TaskContext = { signal: both, emit: onEvent, transfer: () => {} };
+    const context: TaskContext = { signal, emit: onEvent, transfer: () => {} };
     return packLayer(task, context);
-  }
-
-  #throwIfStopped(): void {
-    this.#options.signal?.throwIfAborted();
-    this.#stop.signal.throwIfAborted();
   }
 
   #warn(text: string): void {

@@ -5,13 +5,14 @@ import { openSource, type RegistryAccess } from "../../lib/transport/mod.ts";
 import { parseCredentials } from "../../lib/registry/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { FaultProxy } from "../helpers/fault_proxy.ts";
+import { FaultServer } from "../helpers/fault_server.ts";
 import { content, header } from "../helpers/make_tar.ts";
 import { loadNative } from "../helpers/native.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { PASSWORD, TestRegistry, USER } from "../helpers/registry.ts";
 import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
-import { AMD64, LayoutMaker, makeImage, newRepository, pull, TYPE } from "./_oci.ts";
+import { AMD64, chain, LayoutMaker, makeImage, newRepository, pull, TYPE } from "./_oci.ts";
 
 loadNative();
 
@@ -240,4 +241,36 @@ testWith({
     const report = await checkImages(repository, { jobs: 1, deep: true });
     assert.deepEqual([report.errors, report.repo.errors], [[], []]);
   },
+});
+
+Deno.test("pushImage() waits for no layer that is of no use any more", async () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("repo"));
+  const layers = [tar(file("big", noise(9_000_000))), tar(file("small", noise(300_000)))];
+  await pull(repository, makeImage(dir.join("layout"), { layers, packing: "plain" }));
+  await using server = new FaultServer((request) => {
+    const { method, path, body } = request;
+    if (path === "/v2/") return { body: new Uint8Array(0) };
+    if (method === "HEAD") return { status: 404 };
+    if (method === "DELETE") return { status: 204 };
+    const location = "/v2/x/blobs/uploads/1";
+    if (method === "POST") return { status: 202, headers: { location } };
+    // The large one is refused as soon as the other one hangs.
+    return body.length > 1_000_000 ? { status: 400, delay: 500 } : { delay: 12_000, status: 202 };
+  });
+  const started = performance.now();
+  await assert.rejects(
+    pushImage(repository, "t", {
+      destination: `docker://${server.host}/x:v1`,
+      access: { ...ACCESS, http: { retries: 0, backoff: 1 } },
+      jobs: 2,
+    }),
+    (error) => {
+      const id = openImageRef(repository, "t").layerIds[0];
+      assert.match(chain(error), new RegExp(`Pushing layer ${id}: .*status 400`));
+      return true;
+    },
+  );
+  const seconds = (performance.now() - started) / 1000;
+  assert.ok(seconds < 10, `it took ${seconds} s`);
 });
