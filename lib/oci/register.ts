@@ -56,6 +56,8 @@ export function registerImage(
     for (const id of image.images.values()) repository.linkImage(id);
     for (const { name, object } of streams) repository.linkStream(name, object);
     nameImage(repository, image.selected, options.tag);
+    // A tag is made durable as it is made.
+    if (options.tag === undefined) repository.sync();
     return manifestObject;
   });
 }
