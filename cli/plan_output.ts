@@ -13,7 +13,8 @@ function way({ blobs, bytes }: PlannedWay): string {
  * @param context The command's context.
  * @param plan The plan.
  */
-export function showPlan({ stdout }: Context, plan: PullPlan): void {
+export function showPlan(context: Context, plan: PullPlan): void {
+  const { stdout } = context;
   const missing = plan.layers.filter(({ present }) => !present).length;
   stdout.line(`manifest ${plan.manifestDigest}`);
   if (plan.sourceDigest !== undefined) stdout.line(`source   ${plan.sourceDigest}`);
@@ -25,6 +26,10 @@ export function showPlan({ stdout }: Context, plan: PullPlan): void {
   const held = plan.layers.reduce((sum, layer) => sum + layer.held, 0);
   if (held > 0) stdout.line(`held     ${formatSize(held)} of an interrupted pull`);
   stdout.line(`pull     ${TEXT[plan.way]}`);
+  const needed = plan.way === "none" ? 0 : plan[plan.way]?.bytes ?? 0;
+  if (needed <= plan.available) return;
+  stdout.flush();
+  context.warn(`only ${formatSize(plan.available)} are free for it`);
 }
 
 const TEXT = {
