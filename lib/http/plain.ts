@@ -1,6 +1,13 @@
 /**
  * HTTP/1.1 over connections of our own: for many small objects without TLS, where the runtime's
  * `fetch` costs more than the network. What needs more than that is `fetch`'s.
+ *
+ * It is a second way of doing the same, and stays only for what it saves. An ostree pull of 10,000
+ * objects on two cores: with `fetch` alone it takes 1.3 times the CPU time (1.37 times the
+ * reference's, in place of 1.05 times) and 1.4 times the memory, which is above its bound. Fetching
+ * alone, nothing unpacked or stored, takes 1.7 times the CPU time with `fetch`, and just as much
+ * with `node:http` and an agent that keeps connections. Measured by turns in one run; where that
+ * changes, this file and `plain_connection.ts` can go, and `Sender` needs nothing else.
  */
 import { bareHost } from "./bare_host.ts";
 import type { Incoming } from "./exchange.ts";
