@@ -1,10 +1,21 @@
-import { FormatError } from "../lib/base/mod.ts";
+import { FormatError, withContext } from "../lib/base/mod.ts";
 
-/** Where bytes come from; `Deno.stdin` is such a source. */
+/** Where bytes come from. */
 export interface ByteSource {
   /** Reads some bytes and returns how many, null at the end. */
   readSync(buffer: Uint8Array): number | null;
 }
+
+/** Standard input, with errors that say what it is. */
+export const STDIN: ByteSource = {
+  readSync(buffer) {
+    try {
+      return Deno.stdin.readSync(buffer);
+    } catch (cause) {
+      throw withContext("Reading standard input", cause);
+    }
+  },
+};
 
 const FIRST_BUFFER = 1 << 16;
 

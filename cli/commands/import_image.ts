@@ -3,7 +3,7 @@ import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
 import { openRepository } from "../open_repository.ts";
-import { readInput } from "../input.ts";
+import { readInput, STDIN } from "../input.ts";
 
 /** Declares `import-image`. */
 export function command(context: Context): CommandUnknownOpts {
@@ -14,7 +14,7 @@ export function command(context: Context): CommandUnknownOpts {
     .action((name, options) => {
       using repository = openRepository(context);
       repository.assertWritable();
-      const bytes = readInput(Deno.stdin, { limit: MAX_IMAGE_SIZE });
+      const bytes = readInput(STDIN, { limit: MAX_IMAGE_SIZE });
       const id = repository.writeImage(bytes, { name, force: options.force ?? false });
       context.stdout.line(`${repository.algorithm.hash}:${id}`);
     });

@@ -2,7 +2,7 @@ import { importLayerStream } from "../../lib/oci/mod.ts";
 import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, parsed, withNotes } from "../declare.ts";
-import { readPieces } from "../input.ts";
+import { readPieces, STDIN } from "../input.ts";
 import { parseDigestArgument } from "../oci_names.ts";
 import { openRepository } from "../open_repository.ts";
 
@@ -18,7 +18,7 @@ export function command(context: Context): CommandUnknownOpts {
     .action(async (digest, name) => {
       using repository = openRepository(context);
       const { stream } = await importLayerStream(repository, digest, {
-        input: readPieces(Deno.stdin),
+        input: readPieces(STDIN),
         ...(name === undefined ? {} : { name }),
       });
       context.stdout.line(`${repository.algorithm.hash}:${stream}`);

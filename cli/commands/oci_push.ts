@@ -5,6 +5,7 @@ import { collect, newCommand, parsed, withNotes } from "../declare.ts";
 import { jobsOption, parseCount } from "../jobs.ts";
 import { openImageArgument, parseImageArgument } from "../oci_names.ts";
 import { openRepository } from "../open_repository.ts";
+import { writeOutputFile } from "../output_file.ts";
 import { registryAccess, withRegistryOptions } from "../registry_options.ts";
 import { formatSize } from "../size.ts";
 
@@ -76,7 +77,8 @@ export function command(context: Context): CommandUnknownOpts {
       });
       progress[Symbol.dispose]();
       if (options.digestfile !== undefined) {
-        Deno.writeTextFileSync(options.digestfile, result.manifestDigest.toString());
+        const text = new TextEncoder().encode(result.manifestDigest.toString());
+        writeOutputFile(options.digestfile, text, `Writing ${options.digestfile}`);
       }
       if (!options.json) {
         show(context, result, destination);

@@ -1,9 +1,9 @@
-import { withContext } from "../../lib/base/mod.ts";
 import { simpleSignatures, trustBundle } from "../../lib/oci/mod.ts";
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, requiredOption, withNotes } from "../declare.ts";
 import { openRepository } from "../open_repository.ts";
+import { writeOutputFile } from "../output_file.ts";
 import { identityOption, lookasideOption, registriesDOption } from "../trust_options.ts";
 
 const DESCRIPTION = `Write the documents and signatures of an image to a file
@@ -35,11 +35,7 @@ export function command(context: Context): CommandUnknownOpts {
         names: identity === undefined ? [] : [identity],
         simple,
       });
-      try {
-        Deno.writeFileSync(output, bytes);
-      } catch (cause) {
-        throw withContext(`Writing ${output}`, cause);
-      }
+      writeOutputFile(output, bytes, `Writing ${output}`);
       if (options.json) context.stdout.json({ file: output, size: bytes.length });
       else context.stdout.line(`${output}: ${bytes.length} bytes`);
     });

@@ -4,11 +4,12 @@
  *
  * @module
  */
-import { UnsupportedError, withContext } from "../../lib/base/mod.ts";
+import { UnsupportedError } from "../../lib/base/mod.ts";
 import { detectHash, readTree, writeImage } from "../../lib/erofs/mod.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
 import { readImageFile } from "../image_file.ts";
+import { writeOutputFile } from "../output_file.ts";
 import { parseArgs } from "../parse.ts";
 import { VERSION } from "../version.ts";
 
@@ -32,11 +33,8 @@ export async function run(args: readonly string[], context: Context): Promise<nu
         hash: detectHash(image) ?? "sha256",
         dialect: "c",
       });
-      try {
-        Deno.writeFileSync(destination, bytes);
-      } catch (cause) {
-        throw withContext(`Failed to create image file: ${JSON.stringify(destination)}`, cause);
-      }
+      const doing = `Failed to create image file: ${JSON.stringify(destination)}`;
+      writeOutputFile(destination, bytes, doing);
     });
   withNotes(program, {
     examples: ["composefs-dump image.erofs copy.erofs"],

@@ -22,6 +22,7 @@ import { newCommand, withNotes } from "../declare.ts";
 import { FailedError } from "../errors.ts";
 import { openFile } from "../image_file.ts";
 import { digestOf } from "../image_id.ts";
+import { writeOutputFile } from "../output_file.ts";
 import { parseArgs } from "../parse.ts";
 import { VERSION } from "../version.ts";
 
@@ -170,12 +171,7 @@ function checkOptions(image: string | undefined, options: Options): void {
 
 function writeOutput(image: string, bytes: Uint8Array, { stdout }: Context): void {
   if (image !== STDIO) {
-    try {
-      Deno.writeFileSync(image, bytes);
-    } catch (cause) {
-      throw withContext(`Failed to create image file: ${quote(image)}`, cause);
-    }
-    return;
+    return writeOutputFile(image, bytes, `Failed to create image file: ${quote(image)}`);
   }
   if (stdout.isTerminal) {
     throw new FailedError(
