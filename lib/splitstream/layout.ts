@@ -68,8 +68,10 @@ export const CONTENT_TYPE = {
   ostreeSummary: 0x7972616d6d75736fn,
 } as const;
 
-/** Bounds on what a reader believes (spec: repository 14.7). */
+/** Bounds on what a reader believes, and so on what is written (spec: repository 14.7). */
 export const LIMITS = {
+  /** Bytes of a file: it is read into memory. */
+  file: 2 ** 30,
   /** Plain text of the named references, bytes. */
   namedRefs: 2 ** 24,
   /** Named references: a manifest of 4 MiB cannot list a quarter of this many layers. */

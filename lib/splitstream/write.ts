@@ -18,6 +18,8 @@ export interface SplitstreamWriterOptions {
   readonly contentType: bigint;
   /** Compressor of the sections. */
   readonly codec: ZstdCodec;
+  /** Most bytes of the file, which is held in memory. @default 1 GiB */
+  readonly limit?: number;
 }
 
 /**
@@ -30,6 +32,7 @@ export class SplitstreamWriter implements Disposable {
   readonly #contentType: bigint;
   readonly #codec: ZstdCodec;
   readonly #compressor: ZstdCompressor;
+  readonly #limit: number;
   readonly #streamRefs = new Map<ObjectId, number>();
   readonly #objectRefs = new Map<ObjectId, number>();
   readonly #namedRefs = new Map<string, number>();
@@ -40,6 +43,7 @@ export class SplitstreamWriter implements Disposable {
   #chunkAt = -1;
   #spilled: Uint8Array[] = [];
   #spilledSize = 0;
+  #spilledPacked = 0;
   #inlineSize = 0;
   #externalSize = 0;
   #externalCount = 0;
@@ -51,6 +55,7 @@ export class SplitstreamWriter implements Disposable {
     this.#contentType = options.contentType;
     this.#codec = options.codec;
     this.#compressor = options.codec.compressor();
+    this.#limit = options.limit ?? LIMITS.file;
   }
 
   /** Inline bytes so far. */
@@ -78,11 +83,18 @@ export class SplitstreamWriter implements Disposable {
     return this.#objectRefs.keys();
   }
 
-  /** Appends inline bytes; they are copied. */
+  /**
+   * Appends inline bytes; they are copied.
+   *
+   * @throws {UnsupportedError} for more of them than readers take
+   */
   addInline(bytes: Uint8Array): void {
     const length = bytes.length;
     if (length === 0) return;
     this.#inlineSize += length;
+    if (this.#inlineSize > LIMITS.inline) {
+      throw new UnsupportedError(`More than ${LIMITS.inline} bytes that are no files`);
+    }
     if (this.#chunkAt < 0) {
       if (this.#stage.length - this.#used < INSTRUCTION_SIZE) this.#flush(this.#used);
       this.#chunkAt = this.#used;
@@ -101,10 +113,19 @@ export class SplitstreamWriter implements Disposable {
     }
   }
 
+  /** Checks that what is held so far is not too much already. */
+  #checkSize(size: number): void {
+    if (size <= this.#limit) return;
+    throw new UnsupportedError(
+      `What is no files takes more than ${this.#limit} bytes, compressed`,
+    );
+  }
+
   /**
    * Appends the whole content of an object.
    *
    * @param size of the object's content, in bytes
+   * @throws {UnsupportedError} for more objects than readers take
    */
   addExternal(id: ObjectId, size: number): void {
     this.#closeChunk();
@@ -114,6 +135,9 @@ export class SplitstreamWriter implements Disposable {
     this.#used += INSTRUCTION_SIZE;
     this.#externalSize += size;
     this.#externalCount += 1;
+    if (this.#externalCount > LIMITS.externals) {
+      throw new UnsupportedError(`More than ${LIMITS.externals} files in a stream`);
+    }
   }
 
   /** Adds an object reference that need not appear in the stream; returns its index. */
@@ -141,6 +165,7 @@ export class SplitstreamWriter implements Disposable {
    * Ends the stream; the writer must not be used again.
    *
    * @returns the bytes of the file
+   * @throws {UnsupportedError} when it would be larger than readers take
    */
   finish(): Uint8Array<ArrayBuffer> {
     this.#closeChunk();
@@ -153,6 +178,7 @@ export class SplitstreamWriter implements Disposable {
     const namedRefs = objectRefs + this.#objectRefs.size * this.#algorithm.size;
     const streamAt = namedRefs + named.length;
     const end = streamAt + stream.reduce((sum, piece) => sum + piece.length, 0);
+    this.#checkSize(end);
 
     const out = new Uint8Array(end);
     const view = new DataView(out.buffer);
@@ -227,6 +253,7 @@ export class SplitstreamWriter implements Disposable {
   /** Compresses the first `count` bytes of the stage and moves the rest down. */
   #flush(count: number): void {
     if (count > 0) this.#compressor.push(this.#stage.subarray(0, count));
+    this.#checkSize(this.#compressor.size);
     if (count < this.#used) this.#stage.copyWithin(0, count, this.#used);
     this.#used -= count;
   }
@@ -246,8 +273,11 @@ export class SplitstreamWriter implements Disposable {
       // so the run waits in compressed form.
       for (let at = INSTRUCTION_SIZE; at < this.#used; at += ZSTD_PIECE) {
         const end = Math.min(at + ZSTD_PIECE, this.#used);
-        this.#spilled.push(this.#codec.compress(this.#stage.subarray(at, end)));
+        const frame = this.#codec.compress(this.#stage.subarray(at, end));
+        this.#spilled.push(frame);
+        this.#spilledPacked += frame.length;
       }
+      this.#checkSize(this.#compressor.size + this.#spilledPacked);
       this.#spilledSize += this.#used - INSTRUCTION_SIZE;
       this.#used = INSTRUCTION_SIZE;
     }
@@ -269,7 +299,7 @@ export class SplitstreamWriter implements Disposable {
       }
     }
     this.#spilled = [];
-    this.#spilledSize = 0;
+    this.#spilledSize = this.#spilledPacked = 0;
     this.#compressor.push(this.#stage.subarray(INSTRUCTION_SIZE, this.#used));
     this.#used = 0;
   }

@@ -140,6 +140,35 @@ Deno.test("SplitstreamWriter keeps references in order of first use and names so
   assert.equal(stream.streamSize, 20n);
 });
 
+Deno.test("SplitstreamWriter holds no more than it may, in one run or in many", async (t) => {
+  const noise = new Uint8Array(1 << 20);
+  const renew = () => {
+    for (let at = 0; at < noise.length; at += 65_536) {
+      crypto.getRandomValues(noise.subarray(at, at + 65_536));
+    }
+  };
+  for (const runs of [false, true]) {
+    await t.step(runs ? "many" : "one", () => {
+      const limit = 20 << 20;
+      using writer = new SplitstreamWriter({ ...options, limit });
+      assert.throws(() => {
+        for (let i = 0; i < 1000; i++) {
+          renew();
+          writer.addInline(noise);
+          if (runs) writer.addExternal(id(1), 1);
+        }
+      }, { name: "UnsupportedError", message: /takes more than 20971520 bytes, compressed/ });
+      // The stage is what may come on top.
+      assert.ok(writer.inlineSize <= limit + (17 << 20), `${writer.inlineSize} bytes were taken`);
+    });
+  }
+  await t.step("at the end", () => {
+    using writer = new SplitstreamWriter({ ...options, limit: 1000 });
+    writer.addInline(noise.subarray(0, 1000));
+    assert.throws(() => writer.finish(), { name: "UnsupportedError" });
+  });
+});
+
 Deno.test("SplitstreamWriter refuses what it cannot write", () => {
   using writer = new SplitstreamWriter(options);
   assert.throws(() => writer.addNamedRef("a\0b", id(1)), InvalidNameError);
