@@ -14,7 +14,7 @@ import {
 
 /** Annotation of a signature's layer that holds the signature itself, in base64. */
 const SIGNATURE_ANNOTATION = "dev.cosignproject.cosign/signature";
-/** More manifests than this are no signatures of one image. */
+/** More manifests than this, or signatures in one of them, are no signatures of one image. */
 const MAX_SIGNATURES = 64;
 
 /**
@@ -37,7 +37,7 @@ export async function verifyDelta(
     try {
       const bytes = await source.document(asBlob(descriptor), "signature manifest");
       const manifest = parseManifest(bytes);
-      for (const layer of manifest.layers) {
+      for (const layer of manifest.layers.slice(0, MAX_SIGNATURES)) {
         const why = await fail(source, layer, { key, target: delta.manifest.digest });
         if (why === undefined) return { descriptor, bytes, manifest };
         fault = new FormatError("signature", why);

@@ -198,7 +198,9 @@ class DeltaSupply {
     if (source.remote) {
       // Named now, so that its blob need not be kept until the other layers are there.
       nameLayer(this.#repository, { id: layer.id, object: imported.stream });
-      imported.release?.();
+      const { release, ...named } = imported;
+      release?.();
+      return named;
     }
     return imported;
   }

@@ -438,12 +438,12 @@ Deno.test("--verify-key takes deltas whose target the key has signed, and no oth
       [
         "another kind of statement",
         writeSignature(maker, { target, key: privateKey, type: "attestation" }),
-        /: signature verification failed: it is a "attestation"/,
+        /: signature verification failed: Unrecognized signature type attestation/,
       ],
       [
         "no statement",
         writeSignature(maker, { target, key: privateKey, payload: "[1]" }),
-        /: signature verification failed: Invalid signature payload/,
+        /: signature verification failed: JSON object expected, got array/,
       ],
       [
         "no base64",
