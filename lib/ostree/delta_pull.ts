@@ -1,23 +1,17 @@
 /** Static deltas as a way to bring the objects of a commit together (spec: ostree 7.4). */
-import { ComposefsError, FormatError, NotFoundError } from "../base/mod.ts";
-import { type Fd, preadFull } from "../../ffi/mod.ts";
+import { ComposefsError, NotFoundError } from "../base/mod.ts";
+import type { Fd } from "../../ffi/mod.ts";
 import type { Repository } from "../repository/mod.ts";
-import type { Bases } from "./bases.ts";
 import type { Checksum } from "./checksum.ts";
-import type { CommitBuilder } from "./commit_builder.ts";
-import { fileEntry } from "./commit_tree.ts";
-import { ContentImporter } from "./content_import.ts";
 import { applyDelta, type DeltaParts } from "./delta_apply.ts";
 import { readLocalDelta } from "./delta_files.ts";
-import type { DeltaBase, DeltaFileSink, DeltaSink } from "./delta_sink.ts";
-import type { DeltaSource } from "./delta_patch.ts";
+import { StoredBase, StoringSink } from "./delta_storage.ts";
 import {
   type DeltaSuperblock,
   openDeltaEnvelope,
   parseDeltaSuperblock,
 } from "./delta_superblock.ts";
 import type { MetadataEntries } from "./commit_object.ts";
-import type { FileHeader } from "./file_header.ts";
 import type { MetadataKind } from "./object_kind.ts";
 import {
   type ArrivedCommit,
@@ -28,86 +22,6 @@ import {
   type PullTask,
 } from "./pull.ts";
 import type { FileImport, OstreeSource, ResolvedRef } from "./source.ts";
-
-/** Content of stored commits, read by position. */
-class StoredContent implements DeltaSource {
-  readonly size: number;
-  readonly #content: Uint8Array | Fd;
-  readonly #checksum: Checksum;
-
-  constructor(checksum: Checksum, size: number, content: Uint8Array | Fd) {
-    this.#checksum = checksum;
-    this.size = size;
-    this.#content = content;
-  }
-
-  read(into: Uint8Array, position: number): void {
-    if (this.#content instanceof Uint8Array) {
-      into.set(this.#content.subarray(position, position + into.length));
-    } else if (preadFull(this.#content, into, position) !== into.length) {
-      throw new FormatError("ostree file", `Object of file ${this.#checksum} is cut off`);
-    }
-  }
-
-  [Symbol.dispose](): void {
-    if (!(this.#content instanceof Uint8Array)) this.#content.close();
-  }
-}
-
-/** The file objects of stored commits as what a delta builds upon. */
-class StoredBase implements DeltaBase {
-  readonly #repository: Repository;
-  readonly #bases: Bases;
-
-  constructor(repository: Repository, bases: Bases) {
-    this.#repository = repository;
-    this.#bases = bases;
-  }
-
-  open(checksum: Checksum): DeltaSource | undefined {
-    const entry = this.#bases.file(checksum);
-    if (entry === undefined) return undefined;
-    const { header, content, external } = fileEntry(checksum, entry);
-    if (external === undefined) return new StoredContent(checksum, header.size, content);
-    // What is made of it is checked, so its own digest need not be.
-    return new StoredContent(checksum, header.size, this.#repository.objects.open(external).fd);
-  }
-}
-
-/** Stores what a delta makes. */
-class StoringSink implements DeltaSink, Disposable {
-  readonly #builder: CommitBuilder;
-  readonly #importer: ContentImporter;
-
-  constructor({ repository, builder }: PullTask) {
-    const { objects, algorithm, secure } = repository;
-    this.#builder = builder;
-    this.#importer = new ContentImporter({
-      objects: { dir: objects.makeDirectory().number, algorithm, secure },
-    });
-  }
-
-  metadata(kind: MetadataKind, checksum: Checksum, bytes: Uint8Array): void {
-    this.#builder.addMetadata(kind, checksum, bytes.slice());
-  }
-
-  file(checksum: Checksum, header: FileHeader, content: Uint8Array): void {
-    this.#builder.addFile(this.#importer.bytes(checksum, header, content));
-  }
-
-  open(checksum: Checksum, header: FileHeader): DeltaFileSink {
-    const sink = this.#importer.sink(checksum, header);
-    return {
-      write: (bytes) => sink.write(bytes),
-      finish: () => this.#builder.addFile(sink.finish()),
-      [Symbol.dispose]: () => sink[Symbol.dispose](),
-    };
-  }
-
-  [Symbol.dispose](): void {
-    this.#importer[Symbol.dispose]();
-  }
-}
 
 /**
  * Applies a delta to a pull: its objects are stored and known to the pull, which takes those that
