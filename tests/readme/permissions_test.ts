@@ -25,7 +25,10 @@ const ROWS: Readonly<Record<string, (places: Places) => string[][]>> = {
     `${dir}/ostree`,
     "test/stable",
   ], ["ostree", "export", "test/stable", `${dir}/out`]],
-  "trust check": () => [["oci", "pull", OLD, "os"], ["trust", "check", "os"]],
+  "trust check": ({ dir }) => [
+    ["oci", "pull", OLD, "os"],
+    ["trust", "check", "--policy", `${dir}/policy.json`, "os"],
+  ],
   "ostree delta": ({ dir }) => [
     ["ostree", "delta", "generate", "--output", `${dir}/delta`, "test/stable"],
     ["trust", "export", "-o", `${dir}/os.trust.tar`, "os"],
@@ -57,6 +60,7 @@ testWith({
     using temp = new TempDir({ prefix: "cfs-permissions-", on: "disk" });
     const dir = temp.path;
     temp.write("tree/usr/file", "content");
+    temp.write("policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}');
     temp.write("out/config", "[core]\nrepo_version=1\nmode=archive-z2\n");
     for (const name of ["ostree", "out/objects", "out/refs/heads"]) {
       Deno.mkdirSync(`${dir}/${name}`, { recursive: true });
