@@ -213,3 +213,30 @@ Deno.test("Impossible files are refused", async (t) => {
     });
   }
 });
+
+Deno.test("Headers without target and attributes are read as strictly as others", async (t) => {
+  const plain = { size: 2 ** 53 - 1, uid: 2 ** 32 - 1, gid: 7, mode: 0o106755, target: "" };
+  const header = { ...plain, xattrs: new Map<string, string>() };
+  const variant = encodeArchiveHeader(header).subarray(8);
+  assert.deepEqual(parseArchiveHeader(variant), header);
+  // With an attribute the same fields go the general way.
+  const other = { ...plain, xattrs: new Map([["user.a", "1"]]) };
+  assert.deepEqual(parseArchiveHeader(encodeArchiveHeader(other).subarray(8)), other);
+  const cases: [string, number, number, RegExp][] = [
+    ["a device number", 23, 1, /Invalid file device number 1/],
+    ["more bytes than numbers hold exactly", 0, 0x7f, /file size/],
+    ["a string without its NUL", 24, 0x61, /Not normal form/],
+    ["another place of the attributes", 25, 24, /Not normal form/],
+    ["a place after the end", 25, 26, /Not normal form/],
+  ];
+  for (const [name, at, byte, message] of cases) {
+    await t.step(name, () => {
+      const changed = variant.slice();
+      changed[at] = byte;
+      assert.throws(
+        () => parseArchiveHeader(changed),
+        (error) => error instanceof FormatError && message.test(error.message),
+      );
+    });
+  }
+});
