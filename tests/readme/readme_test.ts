@@ -157,3 +157,14 @@ Deno.test("the README's table of commands has every command and tool, and no oth
   ];
   assert.deepEqual(names.toSorted(), expected.toSorted());
 });
+
+Deno.test("the README's table of what is not there names the commands that are refused", () => {
+  const section = /^## What the peers do[^\n]*\n([\s\S]*?)^## /m.exec(readme())![1]!;
+  const source = documentText("cli/not_yet.ts");
+  const names = [...source.matchAll(/^ {2}"([a-z][a-z -]*)": "/gm)].map((match) => match[1]!);
+  assert.ok(names.length > 2);
+  for (const name of names) {
+    // One service for all, whatever command starts it.
+    assert.ok(section.includes(`\`${name.replace(/.*varlink$/, "varlink")}\``), name);
+  }
+});
