@@ -88,7 +88,7 @@ const HINTS: readonly Hint[] = [
   [
     hasDetail("file-system-without-verity"),
     (program) =>
-      `"${program} init --insecure" makes a repository without fs-verity, for tests and tmpfs`,
+      `"${program} init --insecure" does without fs-verity, "tune2fs -O verity DEVICE" gives it to ext4`,
   ],
   [hasErrno("EPERM", MOUNT_CALLS), () => "mounting needs root (CAP_SYS_ADMIN)"],
   [
