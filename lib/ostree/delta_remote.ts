@@ -4,6 +4,7 @@ import type { Fd } from "../../ffi/mod.ts";
 import { type Checksum, checksumFromBytes, checksumOf } from "./checksum.ts";
 import { commitStreamName } from "./commit_names.ts";
 import type { MetadataEntries } from "./commit_object.ts";
+import { objectSizes } from "./commit_sizes.ts";
 import type { DeltaParts } from "./delta_apply.ts";
 import {
   deltaIndexPath,
@@ -28,6 +29,8 @@ import type { DeltaResult, PullTask } from "./pull.ts";
 const IN_MEMORY = 8 * 1024 * 1024;
 /** Largest list of deltas, in bytes. */
 const MAX_INDEX = 16 * 1024 * 1024;
+/** What a request costs besides what it brings, in bytes. */
+const REQUEST_COST = 512;
 /** Superblocks that are looked at to find the smallest delta. */
 const MAX_CANDIDATES = 8;
 
@@ -71,7 +74,8 @@ export interface ServerDeltaOptions {
 
 /**
  * Brings the objects of a commit from the smallest delta whose base is stored. A delta that cannot
- * be used is a warning, unless one is required: objects are then fetched one by one.
+ * be used is a warning, unless one is required: objects are then fetched one by one. So they are,
+ * without a warning, when the commit tells their sizes and they are less than the delta.
  *
  * @returns what to give to a pull as its `delta`
  */
@@ -125,7 +129,16 @@ async function chooseDelta(
     if (delta.from === undefined && isMostlyThere(task, delta)) continue;
     if (best === undefined || delta.totalSize < best.totalSize) best = delta;
   }
-  return best;
+  const objects = best === undefined || options.require === true ? undefined : objectsCost(task);
+  return objects !== undefined && objects < best!.totalSize ? undefined : best;
+}
+
+/** Bytes to fetch without a delta; `undefined` when the commit does not tell. */
+function objectsCost({ arrived, bases }: PullTask): number | undefined {
+  const missing = objectSizes(arrived.commit)?.filter(({ checksum }) =>
+    (bases.metadata(checksum) ?? bases.file(checksum)) === undefined
+  );
+  return missing?.reduce((sum, { packed }) => sum + packed + REQUEST_COST, 0);
 }
 
 function isStored(task: PullTask, commit: Checksum): boolean {

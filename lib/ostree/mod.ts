@@ -49,6 +49,7 @@ export {
   parseMetadata,
   refBinding,
 } from "./commit_object.ts";
+export { type ObjectSize, objectSizes } from "./commit_sizes.ts";
 export { type DirMeta, DIRMETA_TYPE, encodeDirMeta, parseDirMeta } from "./dirmeta.ts";
 export {
   checkFileName,

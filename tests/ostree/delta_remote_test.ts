@@ -1,17 +1,25 @@
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
 import { ComposefsError } from "../../lib/base/mod.ts";
 import {
   deltaFromServer,
   type DeltaServer,
   LocalRepository,
+  objectSizes,
   type OstreePullOptions,
   type OstreePullResult,
+  parseChecksum,
+  parseCommit,
+  parseDeltaSuperblock,
   pullCommit,
   RemoteSource,
   type ServerDeltaOptions,
 } from "../../lib/ostree/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
+import { encodeDeltaSuperblock } from "../../lib/ostree/delta_superblock_write.ts";
 import { directoryReply, type FaultReply, FaultServer } from "../helpers/fault_server.ts";
+import { needTool, testWith } from "../helpers/needs.ts";
+import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { A, B, newRepository, unpack } from "./_remote.ts";
 
@@ -163,4 +171,67 @@ Deno.test("deltaFromServer() is stopped by signatures that are refused", async (
     throw new ComposefsError("CFS_POLICY", "not signed");
   };
   await assert.rejects(server.pull(repository, A, { verify }), { message: "not signed" });
+});
+
+testWith({
+  name: "deltaFromServer() leaves a delta that is more than the objects",
+  needs: [needTool("ostree")],
+  async fn(t) {
+    using dir = new TempDir();
+    const remote = dir.join("remote");
+    const ostree = async (command: string, ...args: string[]) =>
+      (await runOk(["ostree", command, `--repo=${remote}`, ...args])).stdout.trim();
+    await ostree("init", "--mode=archive");
+    const commit = (...args: string[]) => ostree("commit", "-b", "main", ...args, dir.join("tree"));
+    const noise = crypto.getRandomValues(new Uint8Array(60_000));
+    dir.write("tree/large", noise);
+    dir.write("tree/small", "one");
+    const first = await commit();
+    dir.write("tree/small", "two");
+    const second = await commit("--generate-sizes");
+    await ostree("static-delta", "generate", `--from=${first}`, `--to=${second}`);
+    await ostree("summary", "--update");
+    await using server = new Served(remote);
+    using repository = newRepository(dir.join("repo"));
+    await server.pull(repository, first);
+    await t.step("sizes are read", () => {
+      using local = LocalRepository.open(remote);
+      const sizes = objectSizes(
+        parseCommit(local.readMetadataNow("commit", parseChecksum(second))),
+      )!;
+      assert.equal(sizes.length, 4);
+      for (const { checksum, packed } of sizes) {
+        const path = `${remote}/objects/${checksum.slice(0, 2)}/${checksum.slice(2)}`;
+        const found = ["filez", "dirtree", "dirmeta"].map((kind) => `${path}.${kind}`)
+          .find((path) => existsSync(path))!;
+        assert.equal(packed, Deno.statSync(found).size);
+      }
+    });
+    await t.step("a small delta is taken", async () => {
+      using other = newRepository(dir.join("other"));
+      await server.pull(other, first);
+      const result = await server.pull(other, second);
+      assert.notEqual(result.stats.delta, undefined);
+    });
+    await t.step("a large one is not, unless it is required", async () => {
+      // One that says so, at least.
+      const { stdout } = await runOk(["sh", "-c", `echo ${remote}/deltas/*/*/superblock`]);
+      const path = stdout.trim();
+      const delta = parseDeltaSuperblock(Deno.readFileSync(path));
+      const padded = encodeDeltaSuperblock({
+        ...delta,
+        detached: undefined,
+        parts: delta.parts.map((part) => ({ ...part, inline: undefined, size: 90_000 })),
+      });
+      Deno.writeFileSync(path, padded);
+      await ostree("static-delta", "reindex");
+      await ostree("summary", "--update");
+      const result = await server.pull(repository, second);
+      assert.equal(result.stats.delta, undefined);
+      using other = newRepository(dir.join("required"));
+      await server.pull(other, first);
+      const required = await server.pull(other, second, { require: true });
+      assert.notEqual(required.stats.delta, undefined);
+    });
+  },
 });
