@@ -53,6 +53,7 @@ export function* checkObjects(
   task: ObjectCheckTask,
 ): Generator<ObjectCheckResult, void, undefined> {
   const hashing = new ObjectDirectory(task);
+  const kernel = { measures: true };
   const cursor = new Int32Array(task.cursor);
   for (;;) {
     const index = Atomics.add(cursor, 0, 1);
@@ -66,16 +67,21 @@ export function* checkObjects(
       damaged: [],
       warnings: [],
     };
-    checkSubdirectory(task, { prefix, hashing, result });
+    checkSubdirectory(task, { prefix, hashing, kernel, result });
     yield result;
   }
 }
 
+/** Whether digests are asked of the kernel: not on a file system that has said that it has none. */
+interface Kernel {
+  measures: boolean;
+}
+
 function checkSubdirectory(
   task: ObjectCheckTask,
-  work: { prefix: string; hashing: ObjectDirectory; result: ObjectCheckResult },
+  work: { prefix: string; hashing: ObjectDirectory; kernel: Kernel; result: ObjectCheckResult },
 ): void {
-  const { prefix, hashing, result } = work;
+  const { prefix, hashing, kernel, result } = work;
   let dir: Fd;
   try {
     dir = openDir(task.dir, prefix);
@@ -94,7 +100,7 @@ function checkSubdirectory(
       continue;
     }
     result.checked++;
-    const fault = checkObject(task, { dir, prefix, name, hashing });
+    const fault = checkObject(task, { dir, prefix, name, hashing, kernel });
     if (fault === undefined) continue;
     result.corrupted++;
     result.errors.push({
@@ -107,7 +113,7 @@ function checkSubdirectory(
 
 function checkObject(
   task: ObjectCheckTask,
-  file: { dir: Fd; prefix: string; name: string; hashing: ObjectDirectory },
+  file: { dir: Fd; prefix: string; name: string; hashing: ObjectDirectory; kernel: Kernel },
 ): { kind: FsckKind; text: string } | undefined {
   const nameFault = objectNameFault(file.name, task.algorithm);
   if (nameFault !== undefined) return { kind: "object-invalid-name", text: nameFault };
@@ -118,9 +124,10 @@ function checkObject(
   using fd = new Fd(number);
   let step = "Measuring verity digest";
   try {
-    let measured = measureVerity(fd, task.algorithm);
+    let measured = file.kernel.measures ? measureVerity(fd, task.algorithm) : "unsupported";
     if (measured === "missing" || measured === "unsupported") {
       if (task.secure) return { kind: "object-verity-missing", text: "" };
+      file.kernel.measures = measured === "missing";
       step = "Computing verity digest in userspace";
       measured = file.hashing.idOfFile(fd);
     }
