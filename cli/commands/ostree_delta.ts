@@ -68,6 +68,7 @@ export function command(context: Context): CommandUnknownOpts {
       using repository = openRepository(context);
       const [to, from] = commits.map((name) => findCommit(repository, name)).reverse();
       using directory = DeltaDirectory.make(options.output!);
+      using progress = await context.progress();
       const maxPatchSize = options.disableBsdiff ? 0 : options.maxBsdiffSize;
       const { minFallbackSize, maxChunkSize, jobs } = options;
       const delta = await generateDelta(repository, {
@@ -83,7 +84,9 @@ export function command(context: Context): CommandUnknownOpts {
           : { signKey: SecretKey.fromArgument(options.signKey) }),
         plain: !options.compress,
         onPart: (bytes, index) => directory.part(bytes, index),
+        progress: progress.sink,
       });
+      progress[Symbol.dispose]();
       directory.finish(delta.superblock);
       const { stdout } = context;
       if (options.json) {

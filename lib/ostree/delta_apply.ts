@@ -1,5 +1,5 @@
 /** Applying static deltas (spec: ostree 7.4). */
-import { withContext } from "../base/mod.ts";
+import { type ProgressSink, withContext } from "../base/mod.ts";
 import { runDeltaPart } from "./delta_machine.ts";
 import type { DeltaBase, DeltaCounts, DeltaSink } from "./delta_sink.ts";
 import { openDeltaPart, type PartFileContent } from "./delta_part.ts";
@@ -25,6 +25,8 @@ export interface ApplyDeltaOptions {
   readonly scratch: OpenScratch;
   /** Gives up when aborted. */
   readonly signal?: AbortSignal;
+  /** Told how far it is. */
+  readonly progress?: ProgressSink;
 }
 
 /**
@@ -40,6 +42,10 @@ export async function applyDelta(
   options: ApplyDeltaOptions,
 ): Promise<DeltaCounts> {
   const patcher = new Patcher();
+  const id = `delta to ${delta.to}`;
+  const total = delta.parts.reduce((sum, { size }) => sum + size, 0);
+  options.progress?.({ type: "started", id, unit: "bytes", total });
+  let done = 0;
   const read = (index: number): Promise<PartFileContent | undefined> => {
     const entry = delta.parts[index];
     if (entry === undefined || entry.inline !== undefined) return Promise.resolve(undefined);
@@ -60,12 +66,14 @@ export async function applyDelta(
       const counts = runDeltaPart(entry, open.part, { ...options, patcher });
       metadata += counts.metadata;
       files += counts.files;
+      options.progress?.({ type: "progress", id, done: done += entry.size });
     } catch (cause) {
       // Nothing may be under way, or open, when the failure is told.
       closeFile(await next.catch(() => undefined));
       throw withContext(`Applying part ${entry.index} of the delta to ${delta.to}`, cause);
     }
   }
+  options.progress?.({ type: "done", id, transferred: total });
   return { metadata, files };
 }
 

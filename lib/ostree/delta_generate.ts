@@ -1,17 +1,12 @@
 /** Static deltas between stored commits (spec: ostree 7). */
-import { Pool, UnsupportedError } from "../base/mod.ts";
+import { Pool, type ProgressSink, UnsupportedError } from "../base/mod.ts";
 import { lzma } from "../../ffi/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { Checksum } from "./checksum.ts";
 import { parseMetadata } from "./commit_object.ts";
-import {
-  type EncodedFiles,
-  type EncodeTask,
-  type FileToEncode,
-  unpackEncoded,
-} from "./delta_encode.ts";
+import { type EncodedFiles, type EncodeTask, unpackEncoded } from "./delta_encode.ts";
 import { type PackedPart, PartWriter } from "./delta_part_write.ts";
-import { planDelta, type PlannedFile } from "./delta_plan.ts";
+import { fileGroups, planDelta, type PlannedFile, toEncode } from "./delta_plan.ts";
 import type { DeltaFallback } from "./delta_superblock.ts";
 import {
   encodeDeltaEnvelope,
@@ -27,8 +22,8 @@ const MAX_FILE = 512 * 1024 * 1024;
 /** What a part holds before the next one begins, and which files are patched, as ostree has it. */
 const CHUNK_SIZE = 32_000_000;
 const PATCH_SIZE = 128_000_000;
-/** Files that are sent to a worker at a time: many small ones, or a large one. */
-const BATCH = { files: 256, bytes: 4 * 1024 * 1024 } as const;
+/** What progress is called. */
+const PROGRESS = "delta";
 
 /** How a delta is made. */
 export interface GenerateDeltaOptions {
@@ -59,6 +54,8 @@ export interface GenerateDeltaOptions {
   readonly jobs?: number;
   /** Gives up when aborted. */
   readonly signal?: AbortSignal;
+  /** Told how far it is. */
+  readonly progress?: ProgressSink;
 }
 
 /** A delta that was made. */
@@ -182,7 +179,11 @@ class DeltaMaker {
   async #encode(files: readonly PlannedFile[]): Promise<void> {
     const { maxPatchSize = PATCH_SIZE, minFallbackSize = Infinity } = this.#options;
     const place = objectPlace(this.#repository);
-    const batches = [...batched(files)];
+    const { progress } = this.#options;
+    const total = files.reduce((sum, { header }) => sum + header.size, 0);
+    progress?.({ type: "started", id: PROGRESS, unit: "bytes", total });
+    let done = 0;
+    const batches = [...fileGroups(files)];
     const tasks = batches.map((batch): EncodeTask => ({
       place,
       files: batch.map(toEncode),
@@ -194,6 +195,7 @@ class DeltaMaker {
       let at = 0;
       for (const encoded of unpackEncoded(result)) {
         const file = batch[at++]!;
+        done += encoded.size;
         if (encoded.source === undefined && encoded.size >= minFallbackSize) {
           this.#fallBack(file);
           continue;
@@ -205,7 +207,9 @@ class DeltaMaker {
           (part) => part.addEncoded(checksum, header, encoded),
         );
       }
+      progress?.({ type: "progress", id: PROGRESS, done });
     }
+    progress?.({ type: "done", id: PROGRESS, transferred: done });
   }
 
   /** Adds an object with a payload of `size` bytes. */
@@ -270,26 +274,4 @@ class DeltaMaker {
       patches: this.#patches,
     };
   }
-}
-
-function toEncode({ checksum, framed, external, header, source }: PlannedFile): FileToEncode {
-  // A view would take the whole commit along to the worker.
-  return { checksum, framed: framed.slice(), external: external!, size: header.size, source };
-}
-
-/** Batches of files with a bounded content, in their order. */
-function* batched(files: readonly PlannedFile[]): Generator<PlannedFile[]> {
-  let batch: PlannedFile[] = [];
-  let bytes = 0;
-  for (const file of files) {
-    const size = file.header.size + (file.source?.size ?? 0);
-    if (batch.length > 0 && (bytes + size > BATCH.bytes || batch.length >= BATCH.files)) {
-      yield batch;
-      batch = [];
-      bytes = 0;
-    }
-    batch.push(file);
-    bytes += size;
-  }
-  if (batch.length > 0) yield batch;
 }

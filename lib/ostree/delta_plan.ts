@@ -3,11 +3,14 @@ import { type ByteString, FormatError, type ObjectId } from "../base/mod.ts";
 import { type OldContent, Pairer } from "../delta/mod.ts";
 import type { Checksum } from "./checksum.ts";
 import { fileEntry, MAX_TREE_DEPTH } from "./commit_tree.ts";
-import type { StoredFileContent } from "./delta_encode.ts";
+import type { FileToEncode, StoredFileContent } from "./delta_encode.ts";
 import { parseDirTree } from "./dirtree.ts";
 import type { FileHeader } from "./file_header.ts";
 import type { MetadataKind } from "./object_kind.ts";
 import type { StoredCommit } from "./stored_commit.ts";
+
+/** Files that are sent to a worker at a time: many small ones, or a large one. */
+const BATCH = { files: 256, bytes: 4 * 1024 * 1024 } as const;
 
 /** A metadata object to bring. */
 export interface PlannedMetadata {
@@ -151,4 +154,29 @@ function sortKey(path: ByteString): ByteString {
 
 function missing(kind: string, checksum: Checksum): FormatError {
   return new FormatError("ostree commit stream", `Missing ${kind} object ${checksum}`);
+}
+
+/** A file with external content as a worker takes it. */
+export function toEncode(
+  { checksum, framed, external, header, source }: PlannedFile,
+): FileToEncode {
+  // A view would take the whole commit along to the worker.
+  return { checksum, framed: framed.slice(), external: external!, size: header.size, source };
+}
+
+/** Groups of files with a bounded content, in their order. */
+export function* fileGroups(files: readonly PlannedFile[]): Generator<PlannedFile[]> {
+  let batch: PlannedFile[] = [];
+  let bytes = 0;
+  for (const file of files) {
+    const size = file.header.size + (file.source?.size ?? 0);
+    if (batch.length > 0 && (bytes + size > BATCH.bytes || batch.length >= BATCH.files)) {
+      yield batch;
+      batch = [];
+      bytes = 0;
+    }
+    batch.push(file);
+    bytes += size;
+  }
+  if (batch.length > 0) yield batch;
 }

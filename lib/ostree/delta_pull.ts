@@ -1,5 +1,5 @@
 /** Static deltas as a way to bring the objects of a commit together (spec: ostree 7.4). */
-import { ComposefsError, NotFoundError } from "../base/mod.ts";
+import { ComposefsError, NotFoundError, type ProgressSink } from "../base/mod.ts";
 import type { Fd } from "../../ffi/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { Checksum } from "./checksum.ts";
@@ -33,9 +33,9 @@ import type { FileImport, OstreeSource, ResolvedRef } from "./source.ts";
 export async function applyDeltaToPull(
   delta: DeltaSuperblock,
   parts: DeltaParts,
-  options: { task: PullTask; signal?: AbortSignal },
+  options: { task: PullTask; signal?: AbortSignal; progress?: ProgressSink },
 ): Promise<DeltaResult> {
-  const { task, signal } = options;
+  const { task, ...rest } = options;
   if (delta.from !== undefined && !task.bases.add(delta.from)) throw noBase(delta.from);
   using sink = new StoringSink(task);
   const counts = await applyDelta(delta, {
@@ -43,7 +43,7 @@ export async function applyDeltaToPull(
     base: new StoredBase(task.repository, task.bases),
     sink,
     scratch: () => openDeltaScratch(task.repository),
-    ...(signal === undefined ? {} : { signal }),
+    ...rest,
   });
   return { metadata: counts.metadata + 1, files: counts.files, parts: delta.parts.length };
 }
@@ -155,6 +155,7 @@ export async function applyLocalDelta(
       return applyDeltaToPull(delta, parts, {
         task,
         ...(signal === undefined ? {} : { signal }),
+        ...(progress === undefined ? {} : { progress }),
       });
     },
   });

@@ -68,7 +68,7 @@ export interface ServerDeltaOptions {
   readonly verify?: (envelope: DeltaEnvelope) => void | Promise<void>;
   /** Gives up when aborted. */
   readonly signal?: AbortSignal;
-  /** Told when a delta cannot be used. */
+  /** Told how far it is, and when a delta cannot be used. */
   readonly progress?: ProgressSink;
 }
 
@@ -90,6 +90,7 @@ export function deltaFromServer(
         return await applyDeltaToPull(delta, partsOf(server, delta, task), {
           task,
           ...(options.signal === undefined ? {} : { signal: options.signal }),
+          ...(options.progress === undefined ? {} : { progress: options.progress }),
         });
       }
     } catch (error) {

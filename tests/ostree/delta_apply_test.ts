@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
-import { ALGORITHMS, ComposefsError } from "../../lib/base/mod.ts";
-import { applyLocalDelta, type Checksum } from "../../lib/ostree/mod.ts";
+import { ALGORITHMS, ComposefsError, type ProgressEvent } from "../../lib/base/mod.ts";
+import {
+  applyLocalDelta,
+  type Checksum,
+  generateDelta,
+  parseDeltaSuperblock,
+} from "../../lib/ostree/mod.ts";
 import { initRepository, Repository } from "../../lib/repository/mod.ts";
 import "../helpers/libraries.ts";
 import { ROOT } from "../helpers/run.ts";
@@ -173,4 +178,25 @@ Deno.test("applyLocalDelta() notices parts that are longer than announced, or no
   );
   dir.write("delta/0", Deno.readFileSync(`${FIXTURES}/std/0`));
   assert.equal((await applyLocalDelta(repository, dir.join("delta"))).commit, B);
+});
+
+Deno.test("applyLocalDelta() and generateDelta() tell how far they are", async () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir);
+  const events: ProgressEvent[] = [];
+  const progress = (event: ProgressEvent) => void events.push(event);
+  await applyLocalDelta(repository, `${FIXTURES}/scratch`, { progress });
+  const superblock = Deno.readFileSync(`${FIXTURES}/scratch/superblock`);
+  const { size } = parseDeltaSuperblock(superblock).parts[0]!;
+  const id = `delta to ${A}`;
+  assert.deepEqual(events.filter((event) => "id" in event && event.id === id), [
+    { type: "started", id, unit: "bytes", total: size },
+    { type: "progress", id, done: size },
+    { type: "done", id, transferred: size },
+  ]);
+  events.length = 0;
+  await generateDelta(repository, { to: A as Checksum, progress });
+  const first = events[0]!;
+  assert.ok(first.type === "started" && first.unit === "bytes" && first.total! > 100_000);
+  assert.deepEqual(events.at(-1), { type: "done", id: first.id, transferred: first.total! });
 });
