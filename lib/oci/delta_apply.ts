@@ -8,9 +8,9 @@ import {
   type SourceTableMemory,
   TableSource,
 } from "../delta/mod.ts";
+import type { BlobTask } from "./blob_pieces.ts";
 import { Check } from "./digest_check.ts";
 import {
-  type BlobTask,
   type ImportedLayer,
   importUnpacked,
   type LayerTarget,

@@ -8,7 +8,6 @@ import {
   TarDiffReader,
   tarDiffText,
 } from "../delta/mod.ts";
-import { preadFull } from "../../ffi/mod.ts";
 import {
   type Blob,
   type Descriptor,
@@ -21,6 +20,7 @@ import {
   unpack,
 } from "../transport/mod.ts";
 import { isDelta, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
+import { blobPieces } from "./blob_pieces.ts";
 import { Check } from "./digest_check.ts";
 
 /** What the operations of one kind come to. */
@@ -83,7 +83,6 @@ export interface DeltaInfoOptions extends SourceOptions {
   readonly platform?: Platform | undefined;
 }
 
-const PIECE = 256 * 1024;
 /** More different files than this are in no image. */
 const MAX_SOURCES = 1_000_000;
 
@@ -152,7 +151,7 @@ async function tarDiffOf(
   using blob = await source.blob(descriptor);
   const check = new Check(descriptor.digest.toString(), "blob");
   try {
-    const facts = await countOperations(readPieces(blob, check));
+    const facts = await countOperations(hashed(blob, check));
     check.finish();
     return facts;
   } catch (cause) {
@@ -160,15 +159,10 @@ async function tarDiffOf(
   }
 }
 
-function* readPieces(blob: Blob, check: Check): Generator<Uint8Array, void, undefined> {
-  const room = new Uint8Array(PIECE);
-  for (let done = 0; done < blob.size;) {
-    const piece = room.subarray(0, Math.min(PIECE, blob.size - done));
-    if (preadFull(blob.fd, piece, blob.offset + done) !== piece.length) {
-      throw new FormatError("blob", `Blob ended early: expected ${blob.size} bytes`);
-    }
+function* hashed(blob: Blob, check: Check): Generator<Uint8Array, void, undefined> {
+  const { fd, offset, size } = blob;
+  for (const piece of blobPieces({ fd: fd.number, offset, size })) {
     check.update(piece);
-    done += piece.length;
     yield piece;
   }
 }

@@ -2,6 +2,7 @@
 import { type Digest, FormatError } from "../base/mod.ts";
 import { preadFull, pwriteAll } from "../../ffi/mod.ts";
 import type { GatheredSignatures } from "./delta_embed.ts";
+import { blobHead } from "./blob_pieces.ts";
 import type { DeltaImage } from "./delta_image.ts";
 import { type DeltaBlob, deltaManifest, EMPTY_CONFIG, sha256 } from "./delta_manifest.ts";
 import type { Stretch } from "./delta_scan.ts";
@@ -165,9 +166,7 @@ async function storeBlob(
 
 /** Media type of a layer that goes as it is: appliers go by it, so it has to be true. */
 export function originalType(announced: string, blob: Stretch): string {
-  const head = new Uint8Array(4096).subarray(0, Math.min(4, blob.size));
-  preadFull(blob.fd, head, blob.offset);
-  const actual = sniffCompression(head);
+  const actual = sniffCompression(blobHead(blob));
   const isOci = announced.startsWith("application/vnd.oci.");
   return isOci && tarCompression(announced) === actual ? announced : LAYER_TYPES[actual];
 }

@@ -1,6 +1,5 @@
 /** A layer laid out for making a delta: its tar where it can be read at any place, and what is in it. */
 import {
-  FormatError,
   letMessagesIn,
   nodeHash,
   type ObjectId,
@@ -8,7 +7,7 @@ import {
   type TaskContext,
   toHex,
 } from "../base/mod.ts";
-import { preadFull, pwriteAll } from "../../ffi/mod.ts";
+import { pwriteAll } from "../../ffi/mod.ts";
 import {
   readTarEntries,
   type TarChunk,
@@ -16,7 +15,8 @@ import {
   type TarSplitSink,
   TarSplitter,
 } from "../tar/mod.ts";
-import { sniffCompression, unpack, waitForMore } from "../transport/mod.ts";
+import { sniffCompression, unpack } from "../transport/mod.ts";
+import { blobHead, blobPieces } from "./blob_pieces.ts";
 import { Check } from "./digest_check.ts";
 
 /** A stretch of a file by descriptor number. */
@@ -63,7 +63,6 @@ export interface ScannedLayer {
   readonly places: readonly ContentPlace[];
 }
 
-const READ_SIZE = 256 * 1024;
 /** Unpacked bytes between two turns of the event loop. */
 const TURN_SIZE = 16 * 1024 * 1024;
 
@@ -97,21 +96,13 @@ class Recorder implements TarSplitSink {
   }
 }
 
+/** The bytes of a blob, hashed as they go by. */
 function* readBlob(
-  task: ScanTask,
+  { blob, arrived }: ScanTask,
   check: Check,
 ): Generator<Uint8Array, void, undefined> {
-  const { fd, offset, size } = task.blob;
-  const buffer = new Uint8Array(READ_SIZE);
-  let there = task.arrived === undefined ? size : 0;
-  for (let done = 0; done < size;) {
-    if (done >= there) there = waitForMore(task.arrived!, done);
-    const piece = buffer.subarray(0, Math.min(READ_SIZE, there - done));
-    if (preadFull(fd, piece, offset + done) !== piece.length) {
-      throw new FormatError("blob", `Blob ended early: expected ${size} bytes`);
-    }
+  for (const piece of blobPieces({ ...blob, arrived })) {
     check.update(piece);
-    done += piece.length;
     yield piece;
   }
 }
@@ -123,10 +114,7 @@ function* readBlob(
  * @throws {FormatError} for a tar that the splitter does not take
  */
 export async function scanLayer(task: ScanTask, context: TaskContext): Promise<ScannedLayer> {
-  if (task.arrived !== undefined && task.blob.size > 0) waitForMore(task.arrived, 3);
-  const head = new Uint8Array(new ArrayBuffer(4096), 0, Math.min(4, task.blob.size));
-  preadFull(task.blob.fd, head, task.blob.offset);
-  const compression = sniffCompression(head);
+  const compression = sniffCompression(blobHead({ ...task.blob, arrived: task.arrived }));
   const packed = new Check(task.digest, "blob");
   const unpacked = new Check(task.diffId, "layer");
   const recorder = new Recorder();

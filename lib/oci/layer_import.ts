@@ -1,18 +1,12 @@
 /** Importing one layer into a repository; runs in a worker (spec: oci 2). */
-import {
-  FormatError,
-  letMessagesIn,
-  nodeZstd,
-  type ObjectId,
-  type TaskContext,
-} from "../base/mod.ts";
-import { preadFull } from "../../ffi/mod.ts";
+import { letMessagesIn, nodeZstd, type ObjectId, type TaskContext } from "../base/mod.ts";
 import { ObjectDirectory, type ObjectDirectoryOptions, SpaceWatch } from "../repository/mod.ts";
 import { CONTENT_TYPE, SplitstreamWriter } from "../splitstream/mod.ts";
 import { TarSplitter } from "../tar/mod.ts";
-import { type Compression, sniffCompression, unpack, waitForMore } from "../transport/mod.ts";
+import { type Compression, sniffCompression, unpack } from "../transport/mod.ts";
 import type { BatchMemory } from "./batch.ts";
 import { LayerObjects, type LayerStats } from "./layer_objects.ts";
+import { blobHead, blobPieces, type BlobTask } from "./blob_pieces.ts";
 import { Check } from "./digest_check.ts";
 import { zeroPadding } from "./padding.ts";
 
@@ -26,18 +20,6 @@ export interface LayerTarget {
   readonly credits: SharedArrayBuffer;
   /** Put back zeros at the end that a faulty encoder has dropped. @default false */
   readonly repairPadding?: boolean | undefined;
-}
-
-/** A blob as sent to a worker. */
-export interface BlobTask {
-  /** Number of its descriptor. */
-  readonly fd: number;
-  /** Where it starts in the file, in bytes. */
-  readonly offset: number;
-  /** Its size in bytes. */
-  readonly size: number;
-  /** Memory of its arrival, when it is still arriving. */
-  readonly arrived?: SharedArrayBuffer | undefined;
 }
 
 /** A layer to import from a blob, as sent to a worker. */
@@ -67,7 +49,6 @@ export type LayerEvent =
   | { readonly type: "progress"; readonly done: number; readonly objects: number }
   | { readonly type: "batch"; readonly memory: BatchMemory; readonly count: number };
 
-const READ_SIZE = 256 * 1024;
 /** Unpacked bytes between two turns of the event loop. */
 const TURN_SIZE = 2 * 1024 * 1024;
 /** Packed bytes between two progress events. */
@@ -209,19 +190,12 @@ export class PackedReader {
 
   /** The pieces, each valid until the next one is asked for. */
   *pieces(): Generator<Uint8Array, void, undefined> {
-    const { fd, offset, size, arrived } = this.#blob;
-    const buffer = new Uint8Array(READ_SIZE);
+    const { size } = this.#blob;
+    let done = 0;
     let told = 0;
-    let there = arrived === undefined ? size : 0;
-    for (let done = 0; done < size;) {
-      if (there === done) there = Math.min(waitForMore(arrived!, done), size);
-      const piece = buffer.subarray(0, there - done);
-      const got = preadFull(fd, piece, offset + done);
-      if (got !== piece.length) {
-        throw new FormatError("blob", `Blob ended after ${done + got} of ${size} bytes`);
-      }
+    for (const piece of blobPieces(this.#blob)) {
       this.#packed.update(piece);
-      done += got;
+      done += piece.length;
       if (done - told >= PROGRESS_STEP || done === size) {
         told = done;
         const { objects } = this;
@@ -234,11 +208,7 @@ export class PackedReader {
 
 /** The bytes decide how a layer is packed; a media type that says otherwise is worth a warning. */
 function actualCompression(task: LayerTask, warnings: string[]): Compression {
-  const { size, arrived } = task.blob;
-  const head = new Uint8Array(new ArrayBuffer(4096), 0, Math.min(4, size));
-  if (arrived !== undefined && head.length > 0) waitForMore(arrived, head.length - 1);
-  preadFull(task.blob.fd, head, task.blob.offset);
-  const actual = sniffCompression(head);
+  const actual = sniffCompression(blobHead(task.blob));
   if (actual !== task.tar) {
     const name = { none: "not compressed", gzip: "gzip", zstd: "zstd" };
     warnings.push(

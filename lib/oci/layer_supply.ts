@@ -4,7 +4,8 @@ import type { ObjectDirectoryOptions, OpenStream } from "../repository/mod.ts";
 import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import type { Blob, Compression, Descriptor, ImageSource } from "../transport/mod.ts";
 import { isSplitTar } from "./image.ts";
-import type { BlobTask, ImportedLayer } from "./layer_import.ts";
+import type { BlobTask } from "./blob_pieces.ts";
+import type { ImportedLayer } from "./layer_import.ts";
 import type { LayerPool } from "./layer_pool.ts";
 
 /** A layer as it is wanted: its identity and where it is. */

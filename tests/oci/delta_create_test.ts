@@ -13,6 +13,9 @@ import {
   pushImage,
   readDeltaInfo,
 } from "../../lib/oci/mod.ts";
+import { O, openPath } from "../../ffi/mod.ts";
+import { scanLayer } from "../../lib/oci/delta_scan.ts";
+import { Arrival } from "../../lib/transport/arrival.ts";
 import { applied, expectedDeltas, newImage, oldImage, sourceTables } from "../delta/_delta.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
 import { FaultServer, plainReply } from "../helpers/fault_server.ts";
@@ -58,6 +61,27 @@ function create(
 ): Promise<DeltaCreateResult> {
   return createDelta({ old, fresh }, { platform: AMD64, jobs: 2, ...options });
 }
+
+/** Blobs that come over a network, which are tiny; waiting for more would be for ever. */
+Deno.test("scanLayer() reads blobs that arrive and have next to nothing in them", async (t) => {
+  for (const size of [1, 3]) {
+    await t.step(`${size} bytes`, async () => {
+      using dir = new TempDir();
+      Deno.writeFileSync(dir.join("blob"), new Uint8Array(size));
+      using fd = openPath(dir.join("blob"), { flags: O.RDONLY });
+      const arrival = new Arrival(size);
+      arrival.advance(size);
+      const blob = { fd: fd.number, offset: 0, size };
+      const diffId = sha256(new Uint8Array(size));
+      const task = { blob, arrived: arrival.memory, digest: undefined, diffId, spool: -1 };
+      const context = { signal: new AbortController().signal, emit() {}, transfer() {} };
+      await assert.rejects(
+        scanLayer(task, context),
+        /unexpected EOF in tar stream/,
+      );
+    });
+  }
+});
 
 /** Reads a blob of a layout and checks its digest. */
 function blob(layout: string, digest: string | Digest): Uint8Array<ArrayBuffer> {
