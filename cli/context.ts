@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ProgressEvent } from "../lib/base/mod.ts";
+import type { ProgressEvent, ProgressSink } from "../lib/base/mod.ts";
 import type { CommandUnknownOpts } from "./commander.ts";
 import type { GlobalOptions } from "./globals.ts";
 import { type ByteSink, Output } from "./output.ts";
@@ -74,6 +74,17 @@ export class Context {
     }
     const { progressDisplay } = await import("./progress.ts");
     return progressDisplay(mode, this.stderr);
+  }
+
+  /**
+   * Does what takes long, and shows how far it is; when this returns, the screen is free for results.
+   *
+   * @param work Gets the sink for its progress.
+   * @returns What the work returns.
+   */
+  async working<T>(work: (progress: ProgressSink) => Promise<T>): Promise<T> {
+    using display = await this.progress();
+    return await work(display.sink);
   }
 
   #warningOnly(event: ProgressEvent): void {

@@ -19,11 +19,12 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--metadata-only", "Skip the objects' contents; check only metadata and links")
     .action(async (options) => {
       using repository = openRepository(context);
-      using progress = await context.progress();
-      const report = await repository.fsck({
-        metadataOnly: options.metadataOnly ?? false,
-        progress: progress.sink,
-      });
+      const report = await context.working((progress) =>
+        repository.fsck({
+          metadataOnly: options.metadataOnly ?? false,
+          progress,
+        })
+      );
       if (options.json) {
         context.stdout.json(report);
         return;

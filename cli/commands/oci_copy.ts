@@ -33,16 +33,16 @@ export function command(context: Context): CommandUnknownOpts {
       using from = Repository.open(path, {
         notice: (text) => context.warn(text),
       });
-      using progress = await context.progress();
-      const result = await copyImage(repository, openImageArgument(from, reference), {
-        from,
-        name: options.name,
-        zerocopy: options.zerocopy ?? false,
-        referrers: options.referrers,
-        jobs: options.jobs,
-        progress: progress.sink,
-      });
-      progress[Symbol.dispose]();
+      const result = await context.working((progress) =>
+        copyImage(repository, openImageArgument(from, reference), {
+          from,
+          name: options.name,
+          zerocopy: options.zerocopy ?? false,
+          referrers: options.referrers,
+          jobs: options.jobs,
+          progress,
+        })
+      );
       const { stdout } = context;
       if (options.json) {
         stdout.json({

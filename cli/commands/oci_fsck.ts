@@ -30,15 +30,16 @@ export function command(context: Context): CommandUnknownOpts {
     .option("--deep", "Also build every image again and compare")
     .action(async (name, options) => {
       using repository = openRepository(context);
-      using progress = await context.progress();
       const metadataOnly = options.metadataOnly ?? false;
-      const report = await checkImages(repository, {
-        ...(name === undefined ? {} : { name }),
-        metadataOnly,
-        layers: !metadataOnly,
-        deep: options.deep ?? false,
-        progress: progress.sink,
-      });
+      const report = await context.working((progress) =>
+        checkImages(repository, {
+          ...(name === undefined ? {} : { name }),
+          metadataOnly,
+          layers: !metadataOnly,
+          deep: options.deep ?? false,
+          progress,
+        })
+      );
       if (options.json) {
         context.stdout.json(report);
         return;

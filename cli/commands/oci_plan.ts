@@ -27,14 +27,15 @@ export function command(context: Context): CommandUnknownOpts {
   )
     .action(async (reference, options) => {
       using repository = openRepository(context);
-      using progress = await context.progress();
-      const plan = await planPull(repository, reference, {
-        ...(options.platform === undefined ? {} : { platform: options.platform }),
-        delta: options.delta,
-        registry: await registryAccess(context, options),
-        progress: progress.sink,
-      });
-      progress[Symbol.dispose]();
+      const registry = await registryAccess(context, options);
+      const plan = await context.working((progress) =>
+        planPull(repository, reference, {
+          ...(options.platform === undefined ? {} : { platform: options.platform }),
+          delta: options.delta,
+          registry,
+          progress,
+        })
+      );
       if (options.json) context.stdout.json(planJson(plan));
       else showPlan(context, plan);
     });

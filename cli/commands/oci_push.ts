@@ -63,19 +63,20 @@ export function command(context: Context): CommandUnknownOpts {
   )
     .action(async (reference, destination, options) => {
       using repository = openRepository(context);
-      using progress = await context.progress();
-      const result = await pushImage(repository, openImageArgument(repository, reference), {
-        destination,
-        ...(options.compress === undefined ? {} : { compress: options.compress }),
-        ...(options.level === undefined ? {} : { level: options.level }),
-        ...(options.format === undefined ? {} : { format: options.format }),
-        ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
-        access: await registryAccess(context, options),
-        mountFrom: options.mountFrom ?? [],
-        referrers: options.referrers ?? false,
-        progress: progress.sink,
-      });
-      progress[Symbol.dispose]();
+      const access = await registryAccess(context, options);
+      const result = await context.working((progress) =>
+        pushImage(repository, openImageArgument(repository, reference), {
+          destination,
+          ...(options.compress === undefined ? {} : { compress: options.compress }),
+          ...(options.level === undefined ? {} : { level: options.level }),
+          ...(options.format === undefined ? {} : { format: options.format }),
+          ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
+          access,
+          mountFrom: options.mountFrom ?? [],
+          referrers: options.referrers ?? false,
+          progress,
+        })
+      );
       if (options.digestfile !== undefined) {
         const text = new TextEncoder().encode(result.manifestDigest.toString());
         writeOutputFile(options.digestfile, text, `Writing ${options.digestfile}`);

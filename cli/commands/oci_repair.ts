@@ -32,15 +32,16 @@ export function command(context: Context): CommandUnknownOpts {
   )
     .action(async (reference, options) => {
       using repository = openRepository(context);
-      using progress = await context.progress();
-      const result = await repairImage(repository, reference, {
-        from: options.from,
-        platform: options.platform,
-        registry: await registryAccess(context, options),
-        jobs: options.jobs,
-        progress: progress.sink,
-      });
-      progress[Symbol.dispose]();
+      const registry = await registryAccess(context, options);
+      const result = await context.working((progress) =>
+        repairImage(repository, reference, {
+          from: options.from,
+          platform: options.platform,
+          registry,
+          jobs: options.jobs,
+          progress,
+        })
+      );
       const { stdout } = context;
       const { faults, layersImported, objectsRestored } = result;
       if (options.json) {

@@ -29,14 +29,14 @@ export function command(context: Context): CommandUnknownOpts {
     .action(async (path, options) => {
       const hook = verifyDeltaHook(chosenPolicy(options));
       using repository = openRepository(context);
-      using progress = await context.progress();
       const { reference } = options;
-      const result = await applyLocalDelta(repository, path, {
-        ...(reference === undefined ? {} : { tag: reference }),
-        ...hook,
-        progress: progress.sink,
-      });
-      progress[Symbol.dispose]();
+      const result = await context.working((progress) =>
+        applyLocalDelta(repository, path, {
+          ...(reference === undefined ? {} : { tag: reference }),
+          ...hook,
+          progress,
+        })
+      );
       showPull(context, result, { json: options.json ?? false, applied: true });
     });
   return withNotes(declared, {

@@ -21,14 +21,14 @@ export function command(context: Context): CommandUnknownOpts {
     .action(async (source, path, { reference, jobs }) => {
       using repository = openRepository(context);
       const commit = findCommit(repository, source);
-      using progress = await context.progress();
-      const { cloned } = await exportCommit(repository, commit, {
-        path,
-        ...(jobs === undefined ? {} : { jobs }),
-        ...(reference === undefined ? {} : { reference }),
-        progress: progress.sink,
-      });
-      progress[Symbol.dispose]();
+      const { cloned } = await context.working((progress) =>
+        exportCommit(repository, commit, {
+          path,
+          ...(jobs === undefined ? {} : { jobs }),
+          ...(reference === undefined ? {} : { reference }),
+          progress,
+        })
+      );
       context.stdout.line(`commit  ${commit}`);
       if (reference !== undefined) context.stdout.line(`tagged  ${reference}`);
       if (cloned > 0) context.note(`${cloned} files share their blocks`);

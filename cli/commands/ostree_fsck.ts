@@ -27,17 +27,19 @@ export function command(context: Context): CommandUnknownOpts {
       const commits = names.length === 0
         ? listCommits(repository)
         : names.map((name) => findCommit(repository, name));
-      using progress = await context.progress();
-      const reports: CommitFsckReport[] = [];
       const { jobs } = options;
-      for (const commit of commits) {
-        const report = await checkStoredCommit(repository, commit, {
-          ...(jobs === undefined ? {} : { jobs }),
-          progress: progress.sink,
-        });
-        reports.push(report);
-      }
-      progress[Symbol.dispose]();
+      const reports = await context.working(async (progress) => {
+        const reports: CommitFsckReport[] = [];
+        for (const commit of commits) {
+          reports.push(
+            await checkStoredCommit(repository, commit, {
+              ...(jobs === undefined ? {} : { jobs }),
+              progress,
+            }),
+          );
+        }
+        return reports;
+      });
       const ok = reports.every(({ errors }) => errors.length === 0);
       if (options.json) context.stdout.json({ ok, commits: reports });
       else {

@@ -40,19 +40,19 @@ export function command(context: Context): CommandUnknownOpts {
       const { verify } = verifyHooks(chosenPolicy(options));
       using repository = openRepository(context);
       using source = LocalRepository.open(path);
-      using progress = await context.progress();
       const { baseName, refAs, jobs } = options;
       const tag = options.tag ? refAs : null;
-      const result = await pullCommit(repository, source, {
-        reference,
-        ...(tag === undefined ? {} : { tag }),
-        ...(baseName === undefined ? {} : { baseName }),
-        ...(jobs === undefined ? {} : { jobs }),
-        ...(verify === undefined ? {} : { verify }),
-        timestampCheck: options.timestampCheck ?? false,
-        progress: progress.sink,
-      });
-      progress[Symbol.dispose]();
+      const result = await context.working((progress) =>
+        pullCommit(repository, source, {
+          reference,
+          ...(tag === undefined ? {} : { tag }),
+          ...(baseName === undefined ? {} : { baseName }),
+          ...(jobs === undefined ? {} : { jobs }),
+          ...(verify === undefined ? {} : { verify }),
+          timestampCheck: options.timestampCheck ?? false,
+          progress,
+        })
+      );
       showPull(context, result, { json: options.json ?? false });
     });
   return withNotes(declared, {

@@ -117,6 +117,34 @@ testWith({
   },
 });
 
+testWith({
+  name: "on a terminal the bars are gone when the result is written",
+  needs: [needTool("script")],
+  async fn(t) {
+    using dir = new TempDir();
+    Deno.mkdirSync(dir.join("layout"));
+    await unpack("fixtures/oci/basic/basic.oci.tar", dir.join("layout"));
+    await cfsOk(["init", "--insecure", "r"], { cwd: dir.path });
+    await cfsOk(["--repo", "r", "oci", "pull", "oci:layout", "img"], { cwd: dir.path });
+    const rows: [string[], string][] = [
+      [["fsck"], "meta.json: ok"],
+      [["oci", "fsck"], "meta.json: ok"],
+      [["oci", "push", "img", "oci:out"], "manifest sha256:"],
+    ];
+    for (const [args, first] of rows) {
+      await t.step(args.join(" "), async () => {
+        const command = cfsCommand(["--repo", "r", ...args]).join(" ");
+        const options = { cwd: dir.path };
+        const { stdout, code } = await run(["script", "-qec", command, "/dev/null"], options);
+        assert.equal(code, 0, stdout);
+        const result = stdout.slice(stdout.indexOf(first));
+        assert.ok(result.startsWith(first), JSON.stringify(stdout));
+        assert.ok(!result.includes("\x1b"), JSON.stringify(result));
+      });
+    }
+  },
+});
+
 Deno.test("signals end the program while bars are shown", async (t) => {
   for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
     await t.step(signal, async () => {
