@@ -3,6 +3,7 @@ import {
   ComposefsError,
   DigestMismatchError,
   type ErrorDetail,
+  FormatError,
   NotFoundError,
 } from "../lib/base/mod.ts";
 import type { ErrnoError } from "../ffi/mod.ts";
@@ -48,10 +49,16 @@ function isErrnoError(error: Error): error is ErrnoError {
   return error instanceof ComposefsError && error.code === "CFS_ERRNO" && "errnoName" in error;
 }
 
+/** What formats blobs have. */
+const BLOB_FORMATS = new Set(["blob", "gzip", "zstd"]);
+
 /** Whether something that came with a pull is not what was announced. */
 function sourceLies(chain: Chain): boolean {
   return hasDetail("pull-failed")(chain) &&
-    chain.some((at) => at instanceof DigestMismatchError && at.what !== "object");
+    chain.some((at) =>
+      at instanceof DigestMismatchError && at.what !== "object" ||
+      at instanceof FormatError && BLOB_FORMATS.has(at.format)
+    );
 }
 
 function either(...tests: ((chain: Chain) => boolean)[]): (chain: Chain) => boolean {

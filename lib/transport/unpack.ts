@@ -53,9 +53,16 @@ async function* unpackGzip(
   using steps = SyncZlib.open(stream, "gzip");
   if (steps === undefined) return yield* piped(stream, pieces, "gzip");
   const output = new Uint8Array(PIECE);
-  yield* stepped(steps, pieces, { format: "gzip", output });
-  // Tells a truncated stream.
-  steps.step(constants.Z_FINISH, new Uint8Array(0), 0, output);
+  try {
+    yield* stepped(steps, pieces, { format: "gzip", output });
+    // Tells a truncated stream.
+    steps.step(constants.Z_FINISH, new Uint8Array(0), 0, output);
+  } catch (error) {
+    if (!(error instanceof FormatError) || error.format !== "gzip") throw error;
+    if (error.message.includes("gzip")) throw error;
+    // The library's words alone, like "incorrect data check", say nothing of what they are about.
+    throw new FormatError("gzip", `Invalid gzip data: ${error.message}`, { cause: error });
+  }
 }
 
 /** One output buffer for everything: fresh ones cost page faults and collections. */

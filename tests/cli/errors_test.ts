@@ -4,6 +4,7 @@ import {
   decodeError,
   DigestMismatchError,
   encodeError,
+  FormatError,
   NotFoundError,
   withContext,
 } from "../../lib/base/mod.ts";
@@ -153,6 +154,16 @@ const reports: { name: string; error: unknown; code: number; text: RegExp }[] = 
     error: withContext(
       "Unable to pull container image x",
       withContext("Importing layer y", new DigestMismatchError("layer", "a", "b")),
+      { detail: "pull-failed" },
+    ),
+    code: 1,
+    text: /\n\nhint: the source is damaged or lies/,
+  },
+  {
+    name: "a source whose blobs are damaged",
+    error: withContext(
+      "Unable to pull container image x",
+      withContext("Importing layer y", new FormatError("gzip", "Invalid gzip data: z")),
       { detail: "pull-failed" },
     ),
     code: 1,
