@@ -64,12 +64,11 @@ export async function readRoot(
   options: { scan: ScanOptions; root: RootOptions },
 ): Promise<FileTree> {
   const { scan, root } = options;
-  using progress = await context.progress();
   let result;
   try {
     // The reference follows a link that is given as the root.
     const directory = Deno.realPathSync(path);
-    result = await scanDirectory(directory, { ...scan, progress: progress.sink });
+    result = await context.working((progress) => scanDirectory(directory, { ...scan, progress }));
   } catch (cause) {
     throw withContext(`Reading container root from ${path}`, cause);
   }

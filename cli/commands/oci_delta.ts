@@ -31,6 +31,10 @@ const ARTIFACT_TYPES = {
   redhat: "application/vnd.redhat.oci-delta.v1",
 } as const;
 
+function signed(count: number): string {
+  return `signed   ${count} ${count === 1 ? "signature" : "signatures"}, not verified`;
+}
+
 function showCreated({ stdout }: Context, result: DeltaCreateResult): void {
   stdout.line(`delta    ${result.manifestDigest}`);
   stdout.line(`source   ${result.source}`);
@@ -39,7 +43,7 @@ function showCreated({ stdout }: Context, result: DeltaCreateResult): void {
   stdout.line(
     `size     ${formatSize(result.size)} in the place of ${formatSize(result.layerSize)}`,
   );
-  if (result.signatures > 0) stdout.line(`signed   ${result.signatures} signatures, not verified`);
+  if (result.signatures > 0) stdout.line(signed(result.signatures));
 }
 
 function createdJson(result: DeltaCreateResult): unknown {
@@ -70,7 +74,7 @@ function showInfo({ stdout }: Context, info: DeltaInfo): void {
   stdout.line(`config   ${info.targetConfig}`);
   stdout.line(`layers   ${info.layers.length} in the delta, ${info.reused.length} reused`);
   stdout.line(`size     ${formatSize(info.size)} in the place of ${formatSize(info.layerSize)}`);
-  if (info.signatures > 0) stdout.line(`signed   ${info.signatures} signatures, not verified`);
+  if (info.signatures > 0) stdout.line(signed(info.signatures));
   for (const { diffId, blob, layer, tarDiff } of info.layers) {
     stdout.line("");
     stdout.line(`layer    ${diffId}`);
@@ -147,19 +151,19 @@ export function command(context: Context): CommandUnknownOpts {
       if (references.length !== 3) throw new UsageError("create needs OLD, NEW and OUT");
       using opened = new DisposableStack();
       let repository: Repository | undefined;
-      const progress = opened.use(await context.progress());
-      const result = await createDelta({ old: first!, fresh: fresh! }, {
-        destination: destination!,
-        openRepository: () => repository ??= opened.use(openRepository(context)),
-        compat: options.targetCompat,
-        artifactType: ARTIFACT_TYPES[options.artifactType],
-        signatures: options.signatures,
-        access,
-        ...platform,
-        ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
-        progress: progress.sink,
-      });
-      progress[Symbol.dispose]();
+      const result = await context.working((progress) =>
+        createDelta({ old: first!, fresh: fresh! }, {
+          destination: destination!,
+          openRepository: () => repository ??= opened.use(openRepository(context)),
+          compat: options.targetCompat,
+          artifactType: ARTIFACT_TYPES[options.artifactType],
+          signatures: options.signatures,
+          access,
+          ...platform,
+          ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
+          progress,
+        })
+      );
       if (options.json) context.stdout.json(createdJson(result));
       else showCreated(context, result);
     });

@@ -111,7 +111,6 @@ export function command(context: Context): CommandUnknownOpts {
     .action(async (reference, name, options) => {
       refusePullOptions(options as PullFlags);
       using repository = openRepository(context);
-      using progress = await context.progress();
       const pull = {
         ...(name === undefined ? {} : { name }),
         ...(options.platform === undefined ? {} : { platform: options.platform }),
@@ -123,16 +122,17 @@ export function command(context: Context): CommandUnknownOpts {
         requireSeal: options.requireSeal ?? false,
         ...(options.verifyKey === undefined ? {} : { verifyKey: await readKey(options.verifyKey) }),
         registry: await registryAccess(context, options),
-        progress: progress.sink,
       };
       if (options.dryRun) {
-        const plan = await planPull(repository, reference, pull);
-        progress[Symbol.dispose]();
+        const plan = await context.working((progress) =>
+          planPull(repository, reference, { ...pull, progress })
+        );
         return options.json ? context.stdout.json(planJson(plan)) : showPlan(context, plan);
       }
       const admit = await policyAdmission(reference, trustOptions(options));
-      const result = await pullImage(repository, reference, { ...pull, admit });
-      progress[Symbol.dispose]();
+      const result = await context.working((progress) =>
+        pullImage(repository, reference, { ...pull, admit, progress })
+      );
       if (!options.json) return show(context, result);
       const { stats } = result;
       context.stdout.json({

@@ -68,25 +68,25 @@ export function command(context: Context): CommandUnknownOpts {
       using repository = openRepository(context);
       const [to, from] = commits.map((name) => findCommit(repository, name)).reverse();
       using directory = DeltaDirectory.make(options.output!);
-      using progress = await context.progress();
       const maxPatchSize = options.disableBsdiff ? 0 : options.maxBsdiffSize;
       const { minFallbackSize, maxChunkSize, jobs } = options;
-      const delta = await generateDelta(repository, {
-        to: to!,
-        ...(from === undefined ? {} : { from }),
-        inline: options.inline ?? false,
-        ...(minFallbackSize === undefined ? {} : { minFallbackSize }),
-        ...(maxChunkSize === undefined ? {} : { maxChunkSize }),
-        ...(maxPatchSize === undefined ? {} : { maxPatchSize }),
-        ...(jobs === undefined ? {} : { jobs }),
-        ...(options.signKey === undefined
-          ? {}
-          : { signKey: SecretKey.fromArgument(options.signKey) }),
-        plain: !options.compress,
-        onPart: (bytes, index) => directory.part(bytes, index),
-        progress: progress.sink,
-      });
-      progress[Symbol.dispose]();
+      const delta = await context.working((progress) =>
+        generateDelta(repository, {
+          to: to!,
+          ...(from === undefined ? {} : { from }),
+          inline: options.inline ?? false,
+          ...(minFallbackSize === undefined ? {} : { minFallbackSize }),
+          ...(maxChunkSize === undefined ? {} : { maxChunkSize }),
+          ...(maxPatchSize === undefined ? {} : { maxPatchSize }),
+          ...(jobs === undefined ? {} : { jobs }),
+          ...(options.signKey === undefined
+            ? {}
+            : { signKey: SecretKey.fromArgument(options.signKey) }),
+          plain: !options.compress,
+          onPart: (bytes, index) => directory.part(bytes, index),
+          progress,
+        })
+      );
       directory.finish(delta.superblock);
       const { stdout } = context;
       if (options.json) {

@@ -85,34 +85,34 @@ export function command(context: Context): CommandUnknownOpts {
         repository,
         ...(verifySummary === undefined ? {} : { more: { verifySummary } }),
       });
-      using progress = await context.progress();
       const { baseName, refAs, jobs, depth } = options;
       const tag = options.tag ? refAs : null;
       const journals = journalsOf(repository);
-      const delta = !options.delta || !(source instanceof RemoteSource)
-        ? undefined
-        : deltaFromServer(
-          source,
-          {
-            require: options.requireDelta ?? options.requireStaticDeltas ?? false,
-            progress: progress.sink,
-            ...(verifyDelta === undefined ? {} : { verify: verifyDelta }),
-          },
-        );
-      const results = await pullRemote(repository, source, {
-        references: options.mirror ? [...await allRefs(source), ...references] : wanted,
-        ...(tag === undefined ? {} : { tag }),
-        ...(baseName === undefined ? {} : { baseName }),
-        ...(jobs === undefined ? {} : { jobs }),
-        ...(depth === undefined ? {} : { depth }),
-        ...(journals === undefined ? {} : { journals }),
-        ...(verify === undefined ? {} : { verify }),
-        ...(delta === undefined ? {} : { delta }),
-        timestampCheck: options.timestampCheck ?? false,
-        disableRefBindingCheck: options.disableRefBindingCheck ?? false,
-        progress: progress.sink,
+      const results = await context.working(async (progress) => {
+        const delta = !options.delta || !(source instanceof RemoteSource)
+          ? undefined
+          : deltaFromServer(
+            source,
+            {
+              require: options.requireDelta ?? options.requireStaticDeltas ?? false,
+              progress,
+              ...(verifyDelta === undefined ? {} : { verify: verifyDelta }),
+            },
+          );
+        return await pullRemote(repository, source, {
+          references: options.mirror ? [...await allRefs(source), ...references] : wanted,
+          ...(tag === undefined ? {} : { tag }),
+          ...(baseName === undefined ? {} : { baseName }),
+          ...(jobs === undefined ? {} : { jobs }),
+          ...(depth === undefined ? {} : { depth }),
+          ...(journals === undefined ? {} : { journals }),
+          ...(verify === undefined ? {} : { verify }),
+          ...(delta === undefined ? {} : { delta }),
+          timestampCheck: options.timestampCheck ?? false,
+          disableRefBindingCheck: options.disableRefBindingCheck ?? false,
+          progress,
+        });
       });
-      progress[Symbol.dispose]();
       if (journals !== undefined) pruneJournals(journals);
       warnUnverified(context, policy);
       showPulls(context, results, { json: options.json ?? false });
