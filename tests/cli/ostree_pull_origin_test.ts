@@ -10,6 +10,7 @@ import { directoryReply, FaultServer } from "../helpers/fault_server.ts";
 import { ROOT } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { A, B, newRepository, unpack } from "../ostree/_remote.ts";
+import { cacheHome } from "./_cache_home.ts";
 import { call } from "./_call.ts";
 
 const GPG = `${ROOT}fixtures/ostree/gpg`;
@@ -17,7 +18,7 @@ const SIGNED = "83825bd88aec319ec2f2d3a872dd9ad56cc55e33f4fc4b48f180352bc8e50f07
 
 Deno.test("ostree pull takes file URLs, also as a remote's", async (t) => {
   using dir = new TempDir();
-  Deno.env.set("XDG_CACHE_HOME", dir.join("cache"));
+  using _cache = cacheHome(dir.join("cache"));
   const remote = unpack(dir.join("a remote"), "archive");
   const { href } = pathToFileURL(remote);
   const verity = (text: string) => /^verity .*$/m.exec(text)![0];
@@ -58,7 +59,7 @@ Deno.test("ostree pull takes file URLs, also as a remote's", async (t) => {
 
 Deno.test("ostree pull takes remotes of an ostree config", async (t) => {
   using dir = new TempDir();
-  Deno.env.set("XDG_CACHE_HOME", dir.join("cache"));
+  using _cache = cacheHome(dir.join("cache"));
   const remote = unpack(dir.join("remote"), "signed");
   await using server = new FaultServer((request) => directoryReply(remote, request));
   const config = dir.write("etc/config", `[remote "o"]\nurl=${server.url}\ngpg-verify=true\n`);
@@ -110,7 +111,7 @@ Deno.test("ostree pull takes remotes of an ostree config", async (t) => {
 
 Deno.test("ostree pull knows ostree's names of options", async (t) => {
   using dir = new TempDir();
-  Deno.env.set("XDG_CACHE_HOME", dir.join("cache"));
+  using _cache = cacheHome(dir.join("cache"));
   const remote = unpack(dir.join("remote"), "archive");
   await using server = new FaultServer((request) => directoryReply(remote, request));
   newRepository(dir.join("repo"))[Symbol.dispose]();
@@ -162,7 +163,7 @@ Deno.test("pruneJournals() removes what nobody took up", () => {
 
 Deno.test("gc removes old journals, but not in a dry run", async () => {
   using dir = new TempDir();
-  Deno.env.set("XDG_CACHE_HOME", dir.join("cache"));
+  using _cache = cacheHome(dir.join("cache"));
   using repository = newRepository(dir.join("repo"));
   const journals = journalsOf(repository)!;
   assert.ok(journals.startsWith(dir.join("cache")));

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { directoryReply, FaultServer } from "../helpers/fault_server.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { A, B, newRepository, unpack } from "../ostree/_remote.ts";
+import { cacheHome } from "./_cache_home.ts";
 import { call } from "./_call.ts";
 
 Deno.test("ostree pull pulls from a server and prints what the reference prints", async (t) => {
@@ -10,7 +11,7 @@ Deno.test("ostree pull pulls from a server and prints what the reference prints"
   const dir = unpack(temp.join("remote"), "archive", "archive-deltas-overlay");
   await using server = new FaultServer((request) => directoryReply(dir, request));
   newRepository(temp.join("repo"))[Symbol.dispose]();
-  Deno.env.set("XDG_CACHE_HOME", temp.join("cache"));
+  using _cache = cacheHome(temp.join("cache"));
   const repo = `--repo=${temp.join("repo")}`;
   const pull = ["ostree", "pull", "--subset=x86_64", server.url];
   await t.step("a ref", async () => {
@@ -54,7 +55,7 @@ Deno.test("ostree pull pulls from a server and prints what the reference prints"
 
 Deno.test("ostree pull uses static deltas", async () => {
   using temp = new TempDir();
-  Deno.env.set("XDG_CACHE_HOME", temp.join("cache"));
+  using _cache = cacheHome(temp.join("cache"));
   const dir = unpack(temp.join("remote"), "archive", "archive-deltas-overlay");
   await using server = new FaultServer((request) => directoryReply(dir, request));
   newRepository(temp.join("repo"))[Symbol.dispose]();
@@ -67,7 +68,7 @@ Deno.test("ostree pull uses static deltas", async () => {
 
 Deno.test("ostree pull follows what is configured for a remote", async (t) => {
   using temp = new TempDir();
-  Deno.env.set("XDG_CACHE_HOME", temp.join("cache"));
+  using _cache = cacheHome(temp.join("cache"));
   const dir = unpack(temp.join("remote"), "archive");
   await using server = new FaultServer((request) => directoryReply(dir, request));
   newRepository(temp.join("repo"))[Symbol.dispose]();

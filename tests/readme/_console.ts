@@ -136,9 +136,7 @@ export class Tour implements AsyncDisposable {
     const { stdout } = await run(["sh", "-c", script], {
       cwd: ROOT,
       env: {
-        // What interrupted pulls leave is not the user's; modules are where they always are.
-        XDG_CACHE_HOME: this.#dir.join("cache"),
-        DENO_DIR: denoDirectory(),
+        ...ownCache(this.#dir.join("cache")),
         PATH: `${this.#dir.join("bin")}:${Deno.env.get("PATH") ?? ""}`,
         NO_COLOR: "1",
         LC_ALL: "C.UTF-8",
@@ -156,11 +154,16 @@ export class Tour implements AsyncDisposable {
   }
 }
 
-/** Where the runtime keeps modules, by its own rules. */
-function denoDirectory(): string {
+/**
+ * Variables with which programs keep in a directory what is otherwise in the user's cache; modules
+ * are where they always are.
+ *
+ * @param path The directory.
+ */
+export function ownCache(path: string): { XDG_CACHE_HOME: string; DENO_DIR: string } {
   const { env } = Deno;
   const cache = env.get("XDG_CACHE_HOME") || `${env.get("HOME") ?? ""}/.cache`;
-  return env.get("DENO_DIR") || `${cache}/deno`;
+  return { XDG_CACHE_HOME: path, DENO_DIR: env.get("DENO_DIR") || `${cache}/deno` };
 }
 
 async function serveFile(root: string, request: Request): Promise<Response> {

@@ -5,7 +5,7 @@ import { NginxServer } from "../helpers/nginx.ts";
 import { TestRegistry } from "../helpers/registry.ts";
 import { ROOT, runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
-import { documentText } from "./_console.ts";
+import { documentText, ownCache } from "./_console.ts";
 
 /** Folder and servers that the commands work with. */
 interface Places {
@@ -75,7 +75,7 @@ testWith({
           ...[Deno.execPath(), "run", "--quiet", "--no-prompt", ...flags],
           ...["cli/main.ts", "--repo", `${dir}/repo`, ...args],
         ],
-        { cwd: ROOT, env: { NO_COLOR: "1", TMPDIR: dir } },
+        { cwd: ROOT, env: { NO_COLOR: "1", TMPDIR: dir, ...ownCache(`${dir}/cache`) } },
       );
     await cfs(["-A"], ["init", "--insecure"]);
     await cfs(["-A"], ["oci", "pull", OLD, "os"]);
