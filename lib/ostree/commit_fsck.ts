@@ -26,7 +26,7 @@ export interface CommitFsckReport {
 
 /** How commits are checked. */
 export interface CheckCommitOptions {
-  /** Threads. @default one for each processor when there is much to do */
+  /** Threads. @default one for each of up to four processors when there is much to do */
   readonly jobs?: number;
   /** Told how far it is. */
   readonly progress?: ProgressSink;

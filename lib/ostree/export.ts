@@ -33,7 +33,7 @@ import { openCommit, readDetachedMetadata, type StoredCommit } from "./stored_co
 export interface ExportOptions {
   /** Ref to set in the destination. */
   reference?: string;
-  /** Threads. @default one for each processor when there is much to do */
+  /** Threads. @default one for each of up to four processors when there is much to do */
   jobs?: number;
   /** Told how far it is. */
   progress?: ProgressSink;

@@ -31,7 +31,7 @@ export function exportFiles({ place, files, directory, tmp, mode }: ExportBatch)
   using placed = new PlacedObjects(place);
   using objectsDir = openDir(directory, ".");
   using tmpDir = openDir(tmp, ".");
-  const destination = new ObjectFiles(objectsDir, { tmp: tmpDir, mode });
+  using destination = new ObjectFiles(objectsDir, { tmp: tmpDir, mode });
   return files.map((file) => {
     try {
       return exportFile(placed.objects, destination, file);

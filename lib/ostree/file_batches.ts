@@ -27,6 +27,8 @@ export interface FileBatch {
 
 /** Files in a batch, and bytes of their contents after which it ends. */
 const BATCH = { files: 256, bytes: 16 * 1024 * 1024 } as const;
+/** Threads: each takes memory, and more than these have to wait for files all the same. */
+const MOST_THREADS = 4;
 /** Less than this is done before workers have started: what a file costs, and all files. */
 const WORTH_WORKERS = { file: 16 * 1024, all: 96 * 1024 * 1024 } as const;
 
@@ -81,7 +83,8 @@ export async function* workOnBatches<T extends FileBatch, R>(
   { batches, large }: { readonly batches: readonly T[]; readonly large: boolean },
   options: { work: (batch: T) => R; jobs: number | undefined },
 ): AsyncGenerator<R, void, undefined> {
-  const { work, jobs = large ? navigator.hardwareConcurrency : 1 } = options;
+  const { work, jobs = large ? Math.min(MOST_THREADS, navigator.hardwareConcurrency) : 1 } =
+    options;
   if (jobs <= 1) {
     for (const batch of batches) yield work(batch);
     return;

@@ -1,6 +1,5 @@
 /** Writing objects into a local OSTree repository of any mode (spec: ostree 3, 5). */
-import { constants, createDeflateRaw, deflateRawSync } from "node:zlib";
-import { ComposefsError, fromByteString, SyncZlib, toByteString } from "../base/mod.ts";
+import { fromByteString, toByteString } from "../base/mod.ts";
 import {
   carved,
   chmodAt,
@@ -25,14 +24,9 @@ import { encodeDirMeta, S_IFMT } from "./dirmeta.ts";
 import { encodeArchiveHeader, type FileHeader, isSymlink } from "./file_header.ts";
 import { type RepositoryMode, USER_META } from "./local_objects.ts";
 import { corruptedObject, type ObjectExtension, ostreeObjectPath } from "./object_kind.ts";
+import { RawDeflater } from "./raw_deflate.ts";
 import { encodeVariant } from "./variant_write.ts";
 import { xattrsToVariant } from "./xattr_list.ts";
-
-/** Level of compression in archive repositories, ostree's default. */
-const LEVEL = 6;
-const DEFLATED = 256 * 1024;
-/** Contents of at most this many bytes are packed in one go. */
-const WHOLE = 1024 * 1024;
 
 /** Content of a file that is written. */
 export interface FileContent {
@@ -52,11 +46,12 @@ export interface FileContent {
 export type WriteOutcome = "present" | "copied" | "cloned";
 
 /** Puts objects into a repository; each gets its name when it is complete and checked. */
-export class ObjectFiles {
+export class ObjectFiles implements Disposable {
   readonly #objects: Fd;
   readonly #tmp: Fd;
   readonly #mode: RepositoryMode;
   readonly #directories = new Set<string>();
+  #deflater: RawDeflater | undefined;
   #clones = true;
   /** Other threads write to the same directory. */
   readonly #token = crypto.randomUUID();
@@ -179,7 +174,8 @@ export class ObjectFiles {
     writeAll(fd, carved(encodeArchiveHeader(header)), file.name);
     if (!isSymlink(header)) {
       const write = (bytes: Uint8Array) => writeAll(fd, carved(bytes), file.name);
-      for (const packed of deflate(noted(content), content.size)) write(packed);
+      this.#deflater ??= new RawDeflater();
+      for (const packed of this.#deflater.pack(noted(content), content.size)) write(packed);
     }
     verify(checksum, content);
     utimeAt(this.#tmp, file.name, { sec: 0n, nsec: 0 });
@@ -200,6 +196,11 @@ export class ObjectFiles {
     if (this.#directories.has(prefix)) return;
     mkdirAt(this.#objects, prefix, 0o775);
     this.#directories.add(prefix);
+  }
+
+  /** Gives what it took back; the directories stay open. */
+  [Symbol.dispose](): void {
+    this.#deflater?.[Symbol.dispose]();
   }
 
   /** Gives a complete file its name; another writer may have been faster. */
@@ -236,39 +237,6 @@ function* noted(content: FileContent): Generator<Uint8Array, void, undefined> {
 function verify(checksum: Checksum, content: FileContent): void {
   const actual = content.checksum();
   if (actual !== checksum) throw corruptedObject("file", checksum, actual);
-}
-
-/** A raw deflate stream of pieces. */
-function* deflate(
-  pieces: Iterable<Uint8Array>,
-  size: number,
-): Generator<Uint8Array, void, undefined> {
-  const steps = size <= WHOLE
-    ? undefined
-    : SyncZlib.open(createDeflateRaw({ level: LEVEL, chunkSize: DEFLATED }), "deflate");
-  if (steps === undefined) {
-    const whole = new Uint8Array(size);
-    let at = 0;
-    for (const piece of pieces) {
-      if (piece.length > size - at) throw new ComposefsError("CFS_FORMAT", "Object grew");
-      whole.set(piece, at);
-      at += piece.length;
-    }
-    yield deflateRawSync(whole.subarray(0, at), { level: LEVEL });
-    return;
-  }
-  using _steps = steps;
-  const output = new Uint8Array(DEFLATED);
-  for (const piece of pieces) {
-    for (let at = 0; at < piece.length; at = piece.length - steps.inputLeft) {
-      const made = steps.step(constants.Z_NO_FLUSH, piece, at, output);
-      if (made > 0) yield output.subarray(0, made);
-    }
-  }
-  for (let made = output.length; made === output.length;) {
-    made = steps.step(constants.Z_FINISH, new Uint8Array(0), 0, output);
-    if (made > 0) yield output.subarray(0, made);
-  }
 }
 
 /** Why a file cannot be in a bare-user-only repository; undefined when it can. */
