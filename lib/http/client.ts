@@ -205,7 +205,8 @@ export class HttpClient implements Disposable {
       if (cause instanceof ComposefsError && !watched.stalled) throw cause;
       // The runtime says with a type error that a connection failed or ended early.
       if (!(cause instanceof TypeError || isNetworkError(cause)) && !watched.stalled) throw cause;
-      return transportFailure(url, watched.stalled ? "no data" : detailOf(cause));
+      const detail = watched.stalled ? "no data" : detailOf(cause);
+      return transportFailure(url, detail, this.#sender.proxyFor(url));
     } finally {
       watched.end();
     }
@@ -254,9 +255,10 @@ async function beginning(response: Incoming): Promise<string> {
   return new TextDecoder().decode(buffer.subarray(0, size));
 }
 
-function transportFailure(url: URL, detail: string): Failure {
+function transportFailure(url: URL, detail: string, proxy: string | undefined): Failure {
   // Without the runtime's error as cause: that repeats the URL with all that is secret in it.
-  const error = new HttpError(url, `Request failed: ${detail.slice(0, 300)}`);
+  const way = proxy === undefined ? "" : ` through proxy ${proxy}`;
+  const error = new HttpError(url, `Request failed${way}: ${detail.slice(0, 300)}`);
   return { error, passing: !/certificate|UnknownIssuer/i.test(detail) };
 }
 

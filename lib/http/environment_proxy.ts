@@ -27,6 +27,17 @@ export function environmentProxy(
   return usableProxy(full);
 }
 
+/** Value of an environment variable. */
+export function variableOf(name: string): string | undefined {
+  try {
+    return Deno.env.get(name);
+  } catch (error) {
+    // Who may not look finds nothing.
+    if (error instanceof Deno.errors.NotCapable) return undefined;
+    throw error;
+  }
+}
+
 /**
  * A proxy that can be asked for connections.
  *

@@ -1,8 +1,8 @@
 /** Sends single requests and follows redirects, without giving secrets to strangers. */
-import { InvalidNameError } from "../base/mod.ts";
+import { InvalidNameError, UnsupportedError } from "../base/mod.ts";
 import { basicAuth, decoded } from "./credentials.ts";
 import { type Cookie, cookieHeader } from "./cookies.ts";
-import { usableProxy } from "./environment_proxy.ts";
+import { environmentProxy, usableProxy, variableOf } from "./environment_proxy.ts";
 import { HttpError } from "./error.ts";
 import type { HttpRequest, Incoming } from "./exchange.ts";
 import { PlainConnections } from "./plain.ts";
@@ -95,6 +95,19 @@ export class Sender implements Disposable {
         }
       }
       url = next;
+    }
+  }
+
+  /** Host of the proxy that requests for a URL go through, for messages. */
+  proxyFor(url: URL): string | undefined {
+    const { proxy } = this.#options;
+    if (proxy !== undefined) return new URL(proxy).host;
+    try {
+      return environmentProxy(url, variableOf)?.host;
+    } catch (error) {
+      // The runtime may know a kind that is unknown here.
+      if (error instanceof UnsupportedError) return "of the environment";
+      throw error;
     }
   }
 

@@ -7,7 +7,7 @@ import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
 import { bareHost } from "./bare_host.ts";
 import { basicAuth, decoded } from "./credentials.ts";
-import { environmentProxy } from "./environment_proxy.ts";
+import { environmentProxy, variableOf } from "./environment_proxy.ts";
 
 /** One request. */
 export interface UnverifiedRequest {
@@ -93,16 +93,6 @@ function bodyOf(
     },
     cancel: () => void answer.destroy(),
   }, { highWaterMark: 0 });
-}
-
-function variableOf(name: string): string | undefined {
-  try {
-    return Deno.env.get(name);
-  } catch (error) {
-    // Who may not look finds nothing.
-    if (error instanceof Deno.errors.NotCapable) return undefined;
-    throw error;
-  }
 }
 
 /** A TLS connection to the host of a URL by way of a proxy. */

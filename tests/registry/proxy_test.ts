@@ -28,4 +28,11 @@ Deno.test("proxies of the environment are asked", async (t) => {
     assert.equal(stdout, "a/b", stderr);
     assert.equal(server.requests.at(-1)!.path, "/v2/a/manifests/latest");
   });
+  await t.step("and are named when they cannot be reached", async () => {
+    const { stderr } = await ask("registry.invalid/a", {
+      HTTP_PROXY: "http://u:secret@127.0.0.1:1",
+    });
+    assert.match(stderr, /Request failed through proxy 127\.0\.0\.1:1: /);
+    assert.doesNotMatch(stderr, /secret/);
+  });
 });
