@@ -6,6 +6,7 @@ import {
   type StreamHash,
   type TaskContext,
   toHex,
+  UnsupportedError,
 } from "../base/mod.ts";
 import { pwriteAll } from "../../ffi/mod.ts";
 import {
@@ -41,6 +42,8 @@ export interface ScanTask {
   readonly diffId: string;
   /** Descriptor number of an empty file that takes the tar, when the blob is not a plain one. */
   readonly spool: number;
+  /** Most bytes that are no files: they are held in memory. @default 512 MiB */
+  readonly limit?: number;
 }
 
 /** Where a file's content is in a tar. */
@@ -65,18 +68,26 @@ export interface ScannedLayer {
 
 /** Unpacked bytes between two turns of the event loop. */
 const TURN_SIZE = 16 * 1024 * 1024;
+/** Headers of half a million files. */
+const MAX_INLINE = 512 * 1024 * 1024;
 
 /** Notes where contents are, and what stands between them. */
 class Recorder implements TarSplitSink {
   readonly chunks: TarChunk[] = [];
   readonly places: ContentPlace[] = [];
+  /** Whether what comes is of no interest any more: the archive has ended. */
+  full = false;
+  /** Bytes that are held. */
+  inlineSize = 0;
   #at = 0;
   #size = 0;
   #hash: StreamHash = nodeHash.stream("sha256");
 
   inline(bytes: Uint8Array): void {
-    this.chunks.push({ type: "inline", bytes: bytes.slice() });
     this.#at += bytes.length;
+    if (this.full) return;
+    this.chunks.push({ type: "inline", bytes: bytes.slice() });
+    this.inlineSize += bytes.length;
   }
 
   externalStart(size: number): void {
@@ -119,11 +130,16 @@ export async function scanLayer(task: ScanTask, context: TaskContext): Promise<S
   const unpacked = new Check(task.diffId, "layer");
   const recorder = new Recorder();
   const splitter = new TarSplitter(recorder);
+  const { limit = MAX_INLINE } = task;
   let size = 0;
   let turn = TURN_SIZE;
   for await (const piece of unpack(readBlob(task, packed), compression)) {
     unpacked.update(piece);
     splitter.push(piece);
+    recorder.full ||= splitter.ended;
+    if (recorder.inlineSize > limit) {
+      throw new UnsupportedError(`More than ${limit} bytes of the layer are no files`);
+    }
     if (compression !== "none") pwriteAll(task.spool, piece, size);
     size += piece.length;
     if (size < turn) continue;

@@ -52,6 +52,11 @@ export class TarSplitter {
     return this.#events.entries;
   }
 
+  /** Whether the end of the archive was seen; what follows is only passed on. */
+  get ended(): boolean {
+    return this.#machine.ended;
+  }
+
   /**
    * Takes the next bytes of the stream; the sink is called before this returns.
    *

@@ -83,6 +83,36 @@ Deno.test("scanLayer() reads blobs that arrive and have next to nothing in them"
   }
 });
 
+Deno.test("scanLayer() holds no more than the entries of a layer", async (t) => {
+  using dir = new TempDir();
+  const size = 200 * 2 ** 20;
+  const entry = header({ name: "x", type: "V", size: size - 512 });
+  for (
+    const [name, head] of [["behind the end", new Uint8Array(1024)], ["in one", entry]] as const
+  ) {
+    await t.step(name, async () => {
+      Deno.writeFileSync(dir.join("blob"), head);
+      Deno.truncateSync(dir.join("blob"), size);
+      const hash = createHash("sha256").update(head);
+      for (let at = head.length; at < size; at += 2 ** 20) {
+        hash.update(new Uint8Array(Math.min(2 ** 20, size - at)));
+      }
+      using fd = openPath(dir.join("blob"), { flags: O.RDONLY });
+      const blob = { fd: fd.number, offset: 0, size };
+      const diffId = `sha256:${hash.digest("hex")}`;
+      const task = { blob, digest: undefined, diffId, spool: -1, limit: 32 * 2 ** 20 };
+      const before = Deno.memoryUsage().external;
+      let most = 0;
+      const { signal } = new AbortController();
+      signal.throwIfAborted = () => most = Math.max(most, Deno.memoryUsage().external - before);
+      const scanned = scanLayer(task, { signal, emit() {}, transfer() {} });
+      if (head === entry) await assert.rejects(scanned, /More than 33554432 bytes/);
+      else assert.deepEqual((await scanned).entries, []);
+      assert.ok(most > 0 && most < 100 * 2 ** 20, `${most} bytes were held`);
+    });
+  }
+});
+
 /** Reads a blob of a layout and checks its digest. */
 function blob(layout: string, digest: string | Digest): Uint8Array<ArrayBuffer> {
   const bytes = Deno.readFileSync(`${layout}/blobs/${`${digest}`.replace(":", "/")}`);
