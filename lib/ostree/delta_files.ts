@@ -14,7 +14,7 @@ import {
   writeAll,
 } from "../../ffi/mod.ts";
 import type { DeltaParts } from "./delta_apply.ts";
-import type { PartFileContent } from "./delta_part.ts";
+import { MAX_PART_SIZE, type PartFileContent } from "./delta_part.ts";
 import type { DeltaPartEntry } from "./delta_superblock.ts";
 
 /** Largest file of a delta that is read, in bytes: inline parts make superblocks large. */
@@ -60,7 +60,7 @@ async function readPart(directory: string, entry: DeltaPartEntry): Promise<PartF
     if (entry.size <= IN_MEMORY) return readWhole(path, entry.size);
     using cleanup = new DisposableStack();
     const fd = cleanup.use(openPath(path, { flags: O.RDONLY | O.NONBLOCK }));
-    checkSize(path, fstat(fd).size, entry.size);
+    checkSize(path, fstat(fd).size, Math.min(entry.size, MAX_PART_SIZE));
     cleanup.move();
     return fd;
   } catch (cause) {

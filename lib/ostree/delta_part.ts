@@ -19,11 +19,16 @@ const OFFSETS = 3;
 const FORMAT = "ostree delta";
 const MODE = { uid: [0, "u32"], gid: [4, "u32"], mode: [8, "u32"] } as const;
 const MODE_SIZE = 12;
-/** Largest table of modes, attributes or operations, in bytes: these are kept in memory. */
-const MAX_TABLE = 64 * 1024 * 1024;
-/** What a part may always take decompressed, and what none may. */
+/** What is kept in memory, at most; attributes take several times as much there. */
+const MAX_IN_MEMORY = {
+  modes: 64 * 1024 * 1024,
+  "extended attributes": 16 * 1024 * 1024,
+  operations: 64 * 1024 * 1024,
+} as const;
+/** What a part may always take decompressed. */
 const ALWAYS = 64 * 1024 * 1024;
-const NEVER = 2 ** 31 - 1;
+/** What no part may take, in bytes, packed or not. */
+export const MAX_PART_SIZE: number = 2 ** 31 - 1;
 
 /** Owner and permissions of a file object. */
 export interface PartMode {
@@ -159,8 +164,10 @@ function readOffset(table: Uint8Array, { at, width }: { at: number; width: numbe
 }
 
 /** All bytes, which must be few enough to be kept. */
-function wholly(bytes: PartBytes, what: string): Uint8Array {
-  if (bytes.size > MAX_TABLE) throw new FormatError(FORMAT, `${what} of ${bytes.size} bytes`);
+function wholly(bytes: PartBytes, what: keyof typeof MAX_IN_MEMORY): Uint8Array {
+  if (bytes.size > MAX_IN_MEMORY[what]) {
+    throw new FormatError(FORMAT, `${what} of ${bytes.size} bytes`);
+  }
   return bytes.get(0, bytes.size).slice();
 }
 
@@ -247,5 +254,5 @@ function splitPart(file: PartFileContent | undefined): { compression: number; da
 }
 
 function decompressedLimit(entry: DeltaPartEntry): number {
-  return Math.min(NEVER, Math.max(ALWAYS, 2 * entry.uncompressedSize));
+  return Math.min(MAX_PART_SIZE, Math.max(ALWAYS, 2 * entry.uncompressedSize));
 }

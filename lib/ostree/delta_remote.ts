@@ -13,6 +13,7 @@ import {
   listedDeltas,
   parseDeltaIndex,
 } from "./delta_names.ts";
+import { MAX_PART_SIZE } from "./delta_part.ts";
 import { applyDeltaToPull, openDeltaScratch } from "./delta_pull.ts";
 import {
   type DeltaEnvelope,
@@ -208,7 +209,7 @@ function partsOf(
   return {
     read: async (entry) => {
       const path = `${directory}/${entry.index}`;
-      const options = { maxSize: entry.size, content: true };
+      const options = { maxSize: Math.min(entry.size, MAX_PART_SIZE), content: true };
       if (entry.size <= IN_MEMORY) {
         const bytes = await server.readFile(path, options);
         if (bytes !== undefined) return bytes;
