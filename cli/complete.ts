@@ -12,7 +12,7 @@ import type { Context } from "./context.ts";
 import { type CompletionSource, newCommand, sourceOf } from "./declare.ts";
 import { addGlobalOptions, resolveGlobals } from "./globals.ts";
 import { declareCommand, locateCommand } from "./program.ts";
-import { TOOL_NAMES } from "./tools.ts";
+import { TOOL_NAMES } from "./tool_names.ts";
 
 /** What the shell should offer. */
 export interface Completion {
@@ -21,9 +21,6 @@ export interface Completion {
   /** What the shell adds of its own. */
   readonly fallback: "files" | "directories" | "none";
 }
-
-/** Tools that are for people. */
-const PEER_TOOLS = TOOL_NAMES.filter((name) => !name.startsWith("_"));
 
 const NOTHING: Completion = { candidates: [], fallback: "none" };
 
@@ -93,7 +90,7 @@ function commandCandidates(group: string | undefined): Candidate[] {
     ? GROUPS.map(({ name, summary }) => ({ value: name, description: summary }))
     : [];
   const tools = group === undefined
-    ? PEER_TOOLS.map((value) => ({ value, description: "The tool of this name" }))
+    ? TOOL_NAMES.map((value) => ({ value, description: "The tool of this name" }))
     : [];
   return [...entries, ...groups, ...tools, { value: "help", description: "Print help" }];
 }
@@ -194,7 +191,7 @@ export async function complete(words: readonly string[], context: Context): Prom
   const before = words.slice(0, -1);
   const current = words.at(-1) ?? "";
   // Tools take everything that follows, and what follows is mostly files.
-  if (TOOL_NAMES.includes(before[0] ?? "")) return { candidates: [], fallback: "files" };
+  if (TOOL_NAMES.some((name) => name === before[0])) return { candidates: [], fallback: "files" };
   const { words: names, end } = locateCommand(before);
   const entry: CommandEntry | undefined = findCommand(names);
   const program = bareProgram();

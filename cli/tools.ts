@@ -4,6 +4,7 @@
  * @module
  */
 import type { Context } from "./context.ts";
+import { COMPLETE, type TOOL_NAMES } from "./tool_names.ts";
 
 /** A file in `tools/`. */
 export interface ToolModule {
@@ -17,16 +18,15 @@ export interface ToolModule {
   run(args: readonly string[], context: Context): Promise<number>;
 }
 
-const TOOLS: Readonly<Record<string, () => Promise<ToolModule>>> = {
-  __complete: () => import("./tools/complete.ts"),
+type ToolName = typeof TOOL_NAMES[number] | typeof COMPLETE;
+
+const TOOLS: Readonly<Record<ToolName, () => Promise<ToolModule>>> = {
+  [COMPLETE]: () => import("./tools/complete.ts"),
   "composefs-dump": () => import("./tools/composefs_dump.ts"),
   "composefs-info": () => import("./tools/composefs_info.ts"),
   mkcomposefs: () => import("./tools/mkcomposefs.ts"),
   "mount.composefs": () => import("./tools/mount_composefs.ts"),
 };
-
-/** Names of the tools. */
-export const TOOL_NAMES: readonly string[] = Object.keys(TOOLS);
 
 /** A tool with its arguments. */
 export interface FoundTool {
@@ -44,9 +44,13 @@ export async function findTool(
   programName: string,
   args: readonly string[],
 ): Promise<FoundTool | undefined> {
-  const byName = Object.hasOwn(TOOLS, programName);
+  const byName = isTool(programName);
   const name = byName ? programName : args[0];
-  if (name === undefined || !Object.hasOwn(TOOLS, name)) return undefined;
-  const { run } = await TOOLS[name]!();
+  if (name === undefined || !isTool(name)) return undefined;
+  const { run } = await TOOLS[name]();
   return { run: (context) => run(byName ? args : args.slice(1), context) };
+}
+
+function isTool(name: string): name is ToolName {
+  return Object.hasOwn(TOOLS, name);
 }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { COMMANDS } from "../../cli/command_table.ts";
-import { TOOL_NAMES } from "../../cli/tools.ts";
+import { TOOL_NAMES } from "../../cli/tool_names.ts";
 import { type Need, need, needRoot, needTool, testWith } from "../helpers/needs.ts";
 import { TestRegistry } from "../helpers/registry.ts";
 import { ROOT, runOk } from "../helpers/run.ts";
@@ -153,7 +153,7 @@ Deno.test("the README's table of commands has every command and tool, and no oth
   const names = [...section[1]!.matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1]!);
   const expected = [
     ...COMMANDS.filter(({ hidden }) => hidden !== true).map(({ name }) => name),
-    ...TOOL_NAMES.filter((name) => !name.startsWith("_")),
+    ...TOOL_NAMES,
   ];
   assert.deepEqual(names.toSorted(), expected.toSorted());
 });
