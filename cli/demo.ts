@@ -5,23 +5,12 @@
  *
  * @module
  */
-import { fileURLToPath } from "node:url";
 import { ALGORITHMS, fromByteString, nodeHash } from "../lib/base/mod.ts";
 import { type FsVerityOptions, objectIdOf } from "../lib/fsverity/mod.ts";
 import { CAP, hasCapability } from "../ffi/mod.ts";
+import { DEMO, type DemoExpectation, recordedExpectation } from "./demo_expectation.ts";
+import { Capture, Indented } from "./demo_sinks.ts";
 import { main, type OutputSink } from "./main.ts";
-
-const DEMO = fileURLToPath(new URL("../fixtures/demo/", import.meta.url));
-
-/** What the reference implementation computed for the demo image. */
-export interface DemoExpectation {
-  /** Digest of the manifest. */
-  readonly manifest: string;
-  /** fs-verity digest of the EROFS image. */
-  readonly image: string;
-  /** The files of the image as a dumpfile. */
-  readonly dump: string;
-}
 
 /** How to run the demonstration. */
 export interface DemoOptions {
@@ -38,58 +27,6 @@ export interface DemoOptions {
 /** A step that did not do what it should. */
 class DemoError extends Error {
   override name = "DemoError";
-}
-
-interface Recorded {
-  pulled: Record<string, { manifest: string }>;
-  imageIds: { hash: string; erofsVersion: number; xattrs: string; id: string }[];
-}
-
-/** What is recorded with the demo image, for the repository that the demonstration makes. */
-export function recordedExpectation(): DemoExpectation {
-  const recorded: Recorded = JSON.parse(Deno.readTextFileSync(`${DEMO}expected.json`));
-  const row = recorded.imageIds.find(({ hash, erofsVersion, xattrs }) =>
-    hash === "sha256" && erofsVersion === 1 && xattrs === "allowlist-only"
-  );
-  return {
-    manifest: recorded.pulled.sha256!.manifest,
-    image: row!.id,
-    dump: Deno.readTextFileSync(`${DEMO}expected.dump`),
-  };
-}
-
-/** Collects what is written. */
-class Capture implements OutputSink {
-  readonly #decoder = new TextDecoder();
-  text = "";
-
-  writeSync(bytes: Uint8Array): number {
-    this.text += this.#decoder.decode(bytes, { stream: true });
-    return bytes.length;
-  }
-
-  isTerminal(): boolean {
-    return false;
-  }
-}
-
-/** Moves lines to the right; the program writes whole lines at a time. */
-class Indented implements OutputSink {
-  readonly #sink: OutputSink;
-
-  constructor(sink: OutputSink) {
-    this.#sink = sink;
-  }
-
-  writeSync(bytes: Uint8Array): number {
-    const text = new TextDecoder().decode(bytes).replace(/^(?=.)/gm, "   ");
-    this.#sink.writeSync(new TextEncoder().encode(text));
-    return bytes.length;
-  }
-
-  isTerminal(): boolean {
-    return this.#sink.isTerminal();
-  }
 }
 
 /** Quotes a word for a shell when it needs that. */

@@ -4,92 +4,35 @@
  *
  * @module
  */
-import { ALGORITHMS, type HashName, withContext } from "../../lib/base/mod.ts";
-import { type DumpfileDialect, DumpfileParser } from "../../lib/dumpfile/mod.ts";
-import { type ErofsVersion, writeImage } from "../../lib/erofs/mod.ts";
-import {
-  dropXattrs,
-  type FileTree,
-  hasWhiteout,
-  keepUserXattrs,
-  skipDevices,
-  useEpoch,
-} from "../../lib/tree/mod.ts";
+import { ALGORITHMS, withContext } from "../../lib/base/mod.ts";
+import { DumpfileParser } from "../../lib/dumpfile/mod.ts";
+import { writeImage } from "../../lib/erofs/mod.ts";
+import type { FileTree } from "../../lib/tree/mod.ts";
 import { addressable, AT_FDCWD, type Fd, openDir, read } from "../../ffi/mod.ts";
-import { InvalidArgumentError, Option } from "../commander.ts";
+import { Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
 import { FailedError } from "../errors.ts";
 import { openFile } from "../image_file.ts";
 import { digestOf } from "../image_id.ts";
 import { writeOutputFile } from "../output_file.ts";
+import {
+  checkOptions,
+  filterTree,
+  imageVersion,
+  NEWEST,
+  type Options,
+  threadCount,
+  wholeNumber,
+} from "../mkcomposefs_options.ts";
 import { parseArgs } from "../parse.ts";
 import { VERSION } from "../version.ts";
 
 const READ_SIZE = 1 << 20;
 const STDIO = "-";
 const STDIN = 0;
-/** The newest version that the C tool knows. */
-const NEWEST = 1;
-
-interface Options {
-  fromFile?: true;
-  printDigest?: true;
-  printDigestOnly?: true;
-  useEpoch?: true;
-  skipDevices?: true;
-  skipXattrs?: true;
-  userXattrs?: true;
-  minVersion?: number;
-  maxVersion?: number;
-  digestStore?: string;
-  hardlinks?: true;
-  threads?: number;
-  hash: HashName;
-  erofsVersion?: string;
-  dialect: DumpfileDialect;
-}
-
 function quote(path: string): string {
   return JSON.stringify(path);
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\+?[0-9]{1,9}$/.test(text)) {
-    throw new InvalidArgumentError("invalid digit found in string");
-  }
-  return Number(text);
-}
-
-function threadCount(text: string): number {
-  const count = wholeNumber(text);
-  if (count === 0) throw new InvalidArgumentError("must be at least 1");
-  return count;
-}
-
-/** The version range as the C tool understands it: one option alone also sets the other. */
-function versionRange(options: Options): { min: number; max: number } {
-  const { minVersion: min = 0, maxVersion } = options;
-  const max = maxVersion ?? 1;
-  if (min > max) {
-    throw new FailedError(
-      `Invalid version range: --min-version (${min}) must not exceed --max-version (${max})`,
-    );
-  }
-  if (min > NEWEST) {
-    throw new FailedError(
-      `--min-version ${min} is not supported; the maximum C-compatible version is ${NEWEST}`,
-    );
-  }
-  const alone = options.minVersion !== undefined && maxVersion === undefined;
-  return { min, max: alone ? min : max };
-}
-
-/** Whiteouts need a newer version; it is used when the range allows it. */
-function imageVersion(tree: FileTree, options: Options): ErofsVersion {
-  if (options.erofsVersion !== undefined) return Number(options.erofsVersion) as ErofsVersion;
-  const { min, max } = versionRange(options);
-  return min === 0 && (max === 0 || !hasWhiteout(tree)) ? 0 : NEWEST;
 }
 
 function readDumpfile(path: string, options: Options, context: Context): FileTree {
@@ -150,23 +93,6 @@ async function readDirectory(path: string, options: Options, context: Context): 
   });
   for (const warning of warnings) context.warn(warning);
   return tree;
-}
-
-function filterTree(tree: FileTree, options: Options): void {
-  if (options.useEpoch) useEpoch(tree);
-  if (options.skipDevices) skipDevices(tree);
-  if (options.skipXattrs) dropXattrs(tree);
-  else if (options.userXattrs) keepUserXattrs(tree);
-}
-
-function checkOptions(image: string | undefined, options: Options): void {
-  if (options.printDigestOnly && image !== undefined) {
-    throw new FailedError("IMAGE must be omitted when using --print-digest-only");
-  }
-  if (!options.printDigestOnly && image === undefined) {
-    throw new FailedError("IMAGE is required (or use --print-digest-only)");
-  }
-  versionRange(options);
 }
 
 function writeOutput(image: string, bytes: Uint8Array, { stdout }: Context): void {

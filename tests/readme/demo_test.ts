@@ -1,6 +1,7 @@
 /** The README's first command. */
 import assert from "node:assert/strict";
-import { recordedExpectation, runDemo } from "../../cli/demo.ts";
+import { runDemo } from "../../cli/demo.ts";
+import { recordedExpectation } from "../../cli/demo_expectation.ts";
 import { loadNative } from "../helpers/native.ts";
 import { needRoot } from "../helpers/needs.ts";
 import { ROOT, run, runOk } from "../helpers/run.ts";
