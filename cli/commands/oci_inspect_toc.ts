@@ -14,7 +14,7 @@ const REFERENCE = /^[a-z-]+:/;
 
 /** Names come from others: what is not plain text is escaped. */
 function shown(text: unknown): string {
-  return JSON.stringify(String(text ?? ""))
+  return JSON.stringify(typeof text === "string" ? text : "")
     .replace(
       /[\x7f-\x9f\u2028-\u202e\ufff9-\uffff]/g,
       (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`,
@@ -27,23 +27,27 @@ function line(entry: Record<string, unknown>): string {
   const owner = `${number(entry.uid)}:${number(entry.gid)}`;
   const size = entry.type === "chunk" ? entry.chunkSize : entry.size;
   const link = entry.linkName === undefined ? "" : ` -> ${shown(entry.linkName)}`;
-  const type = String(entry.type).replace(/[^a-z]/g, "?").padEnd(8);
-  return `${type} ${mode} ${owner} ${number(size)} ${shown(entry.name)}${link}`;
+  const type = typeof entry.type === "string" ? entry.type.replace(/[^a-z]/g, "?") : "?";
+  return `${type.padEnd(8)} ${mode} ${owner} ${number(size)} ${shown(entry.name)}${link}`;
 }
 
-function showText({ stdout }: Context, tocs: readonly InspectedToc[]): void {
-  for (const found of tocs) {
-    if (found.layer !== undefined) stdout.line(`layer ${found.layer}`);
-    if ("reason" in found) {
-      stdout.line(`none: ${found.reason}`);
-      continue;
-    }
-    const { entries } = found.toc;
-    if (!Array.isArray(entries)) continue;
-    for (const entry of entries) {
-      if (typeof entry === "object" && entry !== null) stdout.line(line(entry));
-    }
+function showText({ stdout }: Context, found: InspectedToc): void {
+  if (found.layer !== undefined) stdout.line(`layer ${found.layer}`);
+  if ("reason" in found) {
+    stdout.line(`none: ${found.reason}`);
+    return;
   }
+  const { entries } = found.toc;
+  if (!Array.isArray(entries)) return;
+  for (const entry of entries) {
+    if (typeof entry === "object" && entry !== null) stdout.line(line(entry));
+  }
+}
+
+function asJson(found: InspectedToc): Record<string, unknown> {
+  const digest = found.layer ?? null;
+  if ("reason" in found) return { digest, toc: null, reason: found.reason };
+  return { digest, toc: found.toc, verified: found.verified };
 }
 
 /** Declares `oci inspect-toc`. */
@@ -56,20 +60,17 @@ export function command(context: Context): CommandUnknownOpts {
       .option("--json", "Output the tables as they are"),
   ).action(async (source, options) => {
     const tocs = REFERENCE.test(source)
-      ? await inspectImageTocs(source, {
+      ? inspectImageTocs(source, {
         ...await registryAccess(context, options),
         platform: options.platform,
       })
       : [inspectBlobToc(source)];
-    if (!options.json) return showText(context, tocs);
-    context.stdout.json({
-      layers: tocs.map((found) => ({
-        digest: found.layer ?? null,
-        ...("reason" in found
-          ? { toc: null, reason: found.reason }
-          : { toc: found.toc, verified: found.verified }),
-      })),
-    });
+    const layers: Record<string, unknown>[] = [];
+    for await (const found of tocs) {
+      if (options.json) layers.push(asJson(found));
+      else showText(context, found);
+    }
+    if (options.json) context.stdout.json({ layers });
   });
   return withNotes(declared, {
     examples: [

@@ -25,8 +25,6 @@ export type InspectedToc =
     readonly layer: string | undefined;
     /** Whether a manifest vouches for it; nothing does for that of a file. */
     readonly verified: boolean;
-    /** The JSON text. */
-    readonly text: string;
     /** The JSON value. */
     readonly toc: Readonly<Record<string, unknown>>;
   }
@@ -37,13 +35,13 @@ export type InspectedToc =
     readonly reason: string;
   };
 
-function decoded(compressed: Uint8Array, at: PartLocation) {
+function decoded(compressed: Uint8Array, at: PartLocation): Record<string, unknown> {
   const bytes = unpackWhole(nodeZstd, compressed, { size: at.size, what: "table of contents" });
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     const toc: unknown = JSON.parse(text);
     if (typeof toc === "object" && toc !== null && !Array.isArray(toc)) {
-      return { text, toc: toc as Record<string, unknown> };
+      return toc as Record<string, unknown>;
     }
   } catch (cause) {
     throw new FormatError("zstd:chunked TOC", "Table of contents is no JSON", { cause });
@@ -52,42 +50,42 @@ function decoded(compressed: Uint8Array, at: PartLocation) {
 }
 
 /**
- * The tables of contents of an image's layers; only these are fetched, and verified.
+ * The tables of contents of an image's layers, one after the other, since they can be large; only
+ * these are fetched, and verified.
  *
  * @param reference as of {@linkcode openSource}
- * @throws {DigestMismatchError} when one is not what the manifest says
+ * @throws {DigestMismatchError} while iterating, when one is not what the manifest says
  */
-export async function inspectImageTocs(
+export async function* inspectImageTocs(
   reference: string,
   options: SourceOptions & { platform?: Platform | undefined } = {},
-): Promise<InspectedToc[]> {
+): AsyncGenerator<InspectedToc, void, undefined> {
   const { platform = nativePlatform(), ...opened } = options;
   const signal = options.signal ?? new AbortController().signal;
   await using source = await openSource(reference, opened);
   const { manifest } = await source.resolve({ platform });
-  const out: InspectedToc[] = [];
   for (const descriptor of manifest.layers) {
     const layer = descriptor.digest.toString();
     const support = chunkedSupport(descriptor.annotations, descriptor.size);
     if (support.kind === "whole") {
-      out.push({ layer, reason: support.reason });
+      yield { layer, reason: support.reason };
       continue;
     }
     const { toc: at, tocDigest } = support.layer;
     const ranges = [{ start: at.offset, end: at.offset + at.length }];
+    let toc: Record<string, unknown> | undefined;
     try {
       const parts = await readParts(source, descriptor, { ranges, signal });
-      if (parts === undefined) {
-        out.push({ layer, reason: "the source gives only whole blobs" });
-        continue;
+      if (parts !== undefined) {
+        verifyBytes(parts[0]!, tocDigest, "table of contents");
+        toc = decoded(parts[0]!, at);
       }
-      verifyBytes(parts[0]!, tocDigest, "table of contents");
-      out.push({ layer, verified: true, ...decoded(parts[0]!, at) });
     } catch (cause) {
       throw withContext(`Reading the table of contents of layer ${layer}`, cause);
     }
+    if (toc === undefined) yield { layer, reason: "the source gives only whole blobs" };
+    else yield { layer, verified: true, toc };
   }
-  return out;
 }
 
 /**
@@ -115,5 +113,6 @@ export function inspectBlobToc(path: string): InspectedToc {
   if (at.offset + at.length > size || at.length > LIMITS.tocLength || at.size > LIMITS.tocSize) {
     throw new FormatError("zstd:chunked", `The footer of ${path} is wrong, or asks for too much`);
   }
-  return { layer: undefined, verified: false, ...decoded(read(at.offset, at.length), at) };
+  const toc = decoded(read(at.offset, at.length), at);
+  return { layer: undefined, verified: false, toc };
 }
