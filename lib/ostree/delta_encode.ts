@@ -18,12 +18,12 @@ export interface StoredFileContent {
   readonly external: ObjectId;
   /** Bytes of it. */
   readonly size: number;
+  /** Its framed archive header as stored. */
+  readonly framed: Uint8Array;
 }
 
 /** A file that a delta is to make. */
 export interface FileToEncode extends StoredFileContent {
-  /** Its framed archive header as stored. */
-  readonly framed: Uint8Array;
   /** A file of the base that it may be like. */
   readonly source: StoredFileContent | undefined;
 }
@@ -114,9 +114,6 @@ function encodeFile(
   maxPatchSize: number,
 ): EncodedFile {
   const fresh = readContent(objects, file);
-  const header = streamHeaderOf(file.framed.subarray(FRAME_SIZE));
-  const actual = checksumOf(header, fresh);
-  if (actual !== file.checksum) throw corruptedObject("file", file.checksum, actual);
   const { source } = file;
   const whole = { size: fresh.length, source: undefined, patch: false, runs: [], payload: fresh };
   if (source === undefined) return whole;
@@ -147,14 +144,17 @@ function cost({ payload, runs }: EncodedFile): number {
   return deflateRawSync(payload, { level: LEVEL }).length + RUN_COST * runs.length / 3;
 }
 
+/** Content that is what its checksum says: a delta from anything else could not be applied. */
 function readContent(objects: DiskObjectStore, content: StoredFileContent): Uint8Array {
-  const { external, size, checksum } = content;
+  const { external, size, checksum, framed } = content;
   const { fd } = objects.open(external);
   using _fd = fd;
   const bytes = addressable(size);
   if (preadFull(fd, bytes, 0) !== size) {
     throw new FormatError("ostree file", `Object of file ${checksum} is cut off`);
   }
+  const actual = checksumOf(streamHeaderOf(framed.subarray(FRAME_SIZE)), bytes);
+  if (actual !== checksum) throw corruptedObject("file", checksum, actual);
   return bytes;
 }
 

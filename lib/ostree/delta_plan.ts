@@ -79,21 +79,29 @@ export function planDelta(target: StoredCommit, base: StoredCommit | undefined):
   return { metadata, files };
 }
 
+/** A content of the base, and the first file object with it. */
+interface BaseContent extends OldContent {
+  readonly checksum: Checksum;
+  readonly framed: Uint8Array;
+  readonly paths: ByteString[];
+}
+
 /** Files of the base by content and by name. */
 class Sources {
   readonly #pairer: Pairer;
-  readonly #contents: readonly (OldContent & { checksum: Checksum })[];
+  readonly #contents: readonly BaseContent[];
 
   constructor(base: StoredCommit, files: ReadonlyMap<Checksum, readonly ByteString[]>) {
-    const contents = new Map<ObjectId, OldContent & { checksum: Checksum; paths: ByteString[] }>();
+    const contents = new Map<ObjectId, BaseContent>();
     for (const [checksum, paths] of files) {
       const entry = base.chunk.get(checksum);
       if (entry === undefined) throw missing("file", checksum);
-      const { external, header } = fileEntry(checksum, entry);
+      const { external, header, framed } = fileEntry(checksum, entry);
       if (external === undefined) continue;
       const known = contents.get(external);
       if (known === undefined) {
-        contents.set(external, { id: external, size: header.size, paths: [...paths], checksum });
+        const { size } = header;
+        contents.set(external, { id: external, size, paths: [...paths], checksum, framed });
       } else known.paths.push(...paths);
     }
     this.#contents = [...contents.values()];
@@ -105,7 +113,8 @@ class Sources {
     const { content } = this.#pairer.find(path, file);
     const found = this.#contents[content];
     if (found === undefined) return undefined;
-    return { checksum: found.checksum, external: found.id, size: found.size };
+    const { checksum, id, size, framed } = found;
+    return { checksum, external: id, size, framed: framed.slice() };
   }
 }
 

@@ -83,6 +83,35 @@ Deno.test("generateDelta() needs both commits", async () => {
   await assert.rejects(() => generateDelta(repository, { from: b, to: a }), NotFoundError);
 });
 
+Deno.test("generateDelta() notices damaged files, those that it builds upon as well", async (t) => {
+  for (const damaged of ["old", "new"]) {
+    await t.step(damaged, async () => {
+      using dir = new TempDir();
+      using source = LocalRepository.open(unpack(dir.join("remote"), "archive"));
+      using repository = newRepository(dir.join("repo"));
+      const first = await pullCommit(repository, source, { reference: A });
+      const before = new Set(repository.objects.list());
+      const second = await pullCommit(repository, source, { reference: B });
+      // Both commits have a file of 100,000 bytes or so with the same name.
+      const ids = [...repository.objects.list()].filter((id) =>
+        before.has(id) === (damaged === "old") && repository.objects.size(id)! > 90_000
+      );
+      assert.ok(ids.length > 0);
+      for (const id of ids) {
+        const path = `${repository.path}/objects/${id.slice(0, 2)}/${id.slice(2)}`;
+        const bytes = Deno.readFileSync(path);
+        bytes[50_000]! ^= 1;
+        Deno.chmodSync(path, 0o644);
+        Deno.writeFileSync(path, bytes);
+      }
+      await assert.rejects(
+        generateDelta(repository, { from: first.commit, to: second.commit }),
+        { name: "DigestMismatchError", message: /^Corrupted file object/ },
+      );
+    });
+  }
+});
+
 Deno.test("generateDelta() keeps detached metadata", async () => {
   using dir = new TempDir();
   using source = LocalRepository.open(unpack(dir.join("remote"), "signed"));
