@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ComposefsError } from "../lib/base/mod.ts";
+import { ComposefsError, type ComposefsErrorOptions } from "../lib/base/mod.ts";
 import { EXIT } from "./exit_codes.ts";
 import { hintFor } from "./hints.ts";
 import { type Output, OutputError } from "./output.ts";
@@ -35,9 +35,10 @@ export class FailedError extends ComposefsError {
    * Creates the error.
    *
    * @param message Shown after `Error: `.
+   * @param options What exactly is the matter, for advice.
    */
-  constructor(message: string) {
-    super("CFS_FAILED", message);
+  constructor(message: string, options: ComposefsErrorOptions = {}) {
+    super("CFS_FAILED", message, options);
   }
 }
 

@@ -141,6 +141,10 @@ const HINTS: readonly Hint[] = [
     lacks("ostree remote"),
     (program) => `"${program} ostree remote add" makes one, a URL is pulled from without`,
   ],
+  [
+    hasDetail("images-damaged"),
+    (program) => `"${program} oci repair IMAGE --from SOURCE" fetches what is damaged`,
+  ],
   [hasDetail("padding-lost"), () => "--repair-padding puts the zeros back"],
   [sourceLies, () => "the source is damaged or lies; nothing of it has got a name"],
   [

@@ -49,7 +49,8 @@ export function command(context: Context): CommandUnknownOpts {
       showFsck(context, report.repo);
       show(context, report);
       warnFsck(context, report.repo);
-      if (!report.ok) throw new FailedError("OCI integrity check failed");
+      if (report.ok) return;
+      throw new FailedError("OCI integrity check failed", { detail: "images-damaged" });
     });
   return withNotes(declared, {
     examples: ["cfs --repo r oci fsck", "cfs oci fsck myimage --json"],

@@ -38,6 +38,8 @@ export type ErrorDetail =
   | "policy-refused"
   /** A reference to an image does not begin with the name of a transport. */
   | "no-transport"
+  /** Stored images are damaged. */
+  | "images-damaged"
   /** A layer lacks zeros at its end, which can be put back. */
   | "padding-lost"
   /** A server does not speak TLS. */

@@ -160,6 +160,12 @@ const reports: { name: string; error: unknown; code: number; text: RegExp }[] = 
     text: /\n\nhint: the source is damaged or lies/,
   },
   {
+    name: "images that are damaged",
+    error: new FailedError("OCI integrity check failed", { detail: "images-damaged" }),
+    code: 1,
+    text: /\n\nhint: "cfs oci repair IMAGE --from SOURCE" /,
+  },
+  {
     name: "a source whose blobs are damaged",
     error: withContext(
       "Unable to pull container image x",
