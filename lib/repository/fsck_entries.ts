@@ -1,6 +1,6 @@
 /** Checking streams, images and references (spec: repository 9, 14.6). */
 import { DigestMismatchError, FormatError, type ObjectId } from "../base/mod.ts";
-import { ErrnoError, errnoText, statAt } from "../../ffi/mod.ts";
+import { ErrnoError, errnoText, type PathArg, statAt } from "../../ffi/mod.ts";
 import { checkStructure, type ErofsImage, listObjects, openImage } from "../erofs/mod.ts";
 import type { RepositoryState } from "./_state.ts";
 import { entryObject, listEntries } from "./entries.ts";
@@ -197,18 +197,18 @@ function checkEntry(
     addError(report, "entry-not-symlink", path);
     return "bad";
   }
-  const found = checkLink(state, path, report);
+  const found = checkLink(state, { path, report });
   return found === "broken" ? "bad" : found;
 }
 
 /** Checks that a link leads to something; reports when it does not. */
 function checkLink(
   state: RepositoryState,
-  path: string,
-  report: FsckReport,
+  link: { path: string; place?: PathArg; report: FsckReport },
 ): "good" | "broken" | "unknown" {
+  const { path, place = path, report } = link;
   try {
-    if (statAt(state.root, path) !== undefined) return "good";
+    if (statAt(state.root, place) !== undefined) return "good";
     report.broken_links++;
     addError(report, "broken-symlink", path);
     return "broken";
@@ -226,7 +226,7 @@ function checkRefs(state: RepositoryState, category: Category, report: FsckRepor
       continue;
     }
     const path = `${category}/refs/${item.name}`;
-    if (checkLink(state, path, report) !== "good") continue;
+    if (checkLink(state, { path, place: item.place, report }) !== "good") continue;
     // A reference is `..` up to its category, then the entry.
     const depth = item.name.split("/").length;
     if (item.text !== "../".repeat(depth) + item.entry) {

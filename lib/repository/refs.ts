@@ -29,6 +29,12 @@ export interface Ref {
   readonly text: string;
 }
 
+/** A reference where it was found. */
+export interface PlacedRef extends Ref {
+  /** Path relative to the repository, in bytes: the name may not be text. */
+  readonly place: PathArg;
+}
+
 /** Something below a category that is neither a directory nor a reference. */
 export interface StrayEntry {
   /** Path relative to the repository. */
@@ -48,8 +54,8 @@ export const UNREADABLE_DIRECTORY = "Directory";
  *
  * @param below directory of references to which the walk is limited, the empty text for all
  */
-export function walkRefs(root: Fd, category: Category, below = ""): (Ref | StrayEntry)[] {
-  const out: (Ref | StrayEntry)[] = [];
+export function walkRefs(root: Fd, category: Category, below = ""): (PlacedRef | StrayEntry)[] {
+  const out: (PlacedRef | StrayEntry)[] = [];
   const pending: ByteString[] = [utf8ByteString(below)];
   const base = `${category}/refs`;
   for (let prefix = pending.pop(); prefix !== undefined; prefix = pending.pop()) {
@@ -74,11 +80,11 @@ export function walkRefs(root: Fd, category: Category, below = ""): (Ref | Stray
       if (kind === DT.DIR) pending.push(raw);
       else if (kind === DT.LNK) {
         const text = readLinkText(root, place) ?? "";
-        out.push({ name, entry: text.slice(text.lastIndexOf("/") + 1), text });
+        out.push({ name, entry: text.slice(text.lastIndexOf("/") + 1), text, place });
       } else out.push({ path: `${base}/${name}`, fileType: FILE_TYPES[kind] ?? "Unknown" });
     }
   }
-  const key = (item: Ref | StrayEntry) => "name" in item ? item.name : item.path;
+  const key = (item: PlacedRef | StrayEntry) => "name" in item ? item.name : item.path;
   return out.sort((a, b) => key(a) < key(b) ? -1 : 1);
 }
 
@@ -103,7 +109,7 @@ function typeOf(root: Fd, path: PathArg): number {
 /** All references of a category, or those below one of its directories, sorted by name. */
 export function listRefs(state: RepositoryState, category: Category, below = ""): Ref[] {
   if (below !== "") checkRefName(below);
-  return walkRefs(state.root, category, below).filter((item): item is Ref => "name" in item);
+  return walkRefs(state.root, category, below).filter((item): item is PlacedRef => "name" in item);
 }
 
 /**

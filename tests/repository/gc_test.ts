@@ -232,6 +232,7 @@ Deno.test("references whose names are not UTF-8 keep what they lead to", async (
     const result = repository.gc();
     assert.deepEqual(counts(result), command === make[0] ? expected : [0, 0, 0], command);
     assert.deepEqual(result.warnings, []);
+    assert.deepEqual((await repository.fsck()).errors, []);
     new Deno.Command("bash", { args: ["-c", "rm -f latin1-*"], cwd: `${repo}/streams/refs` })
       .outputSync();
   }
