@@ -24,6 +24,8 @@ export interface Incoming
   extends Pick<Response, "status" | "statusText" | "headers" | "body" | "bytes"> {
   /** The whole body without a copy: valid only until something else is waited for. */
   view?(): Promise<Uint8Array>;
+  /** The body without copies, in pieces that are valid until the next one is asked for. */
+  pieces?(): AsyncIterable<Uint8Array>;
 }
 
 /** The head of an answer. */

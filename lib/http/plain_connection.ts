@@ -3,6 +3,8 @@ import { toByteString } from "../base/mod.ts";
 import type { Incoming } from "./exchange.ts";
 
 const BUFFER = 64 * 1024;
+/** Most bytes of a long body that are read at a time. */
+const LONG_PIECE = 256 * 1024;
 /** Longest body that gets its memory before it has come. */
 const MAX_WHOLE = 1024 * 1024;
 /** Longest line that gives the size of a chunk. */
@@ -29,6 +31,7 @@ export interface ExchangeOptions {
 export class PlainConnection {
   readonly #connection: Deno.TcpConn;
   readonly #buffer = new Uint8Array(BUFFER);
+  #long: Uint8Array<ArrayBuffer> | undefined;
   #start = 0;
   #end = 0;
   #silent = true;
@@ -143,6 +146,7 @@ export class PlainConnection {
   /** A piece of at most `most` bytes, valid until the next one; undefined at the end. */
   async piece(most: number): Promise<Uint8Array | undefined> {
     if (this.#start === this.#end) {
+      if (most >= LONG_PIECE) return await this.#longPiece();
       this.#start = this.#end = 0;
       const got = await this.#connection.read(this.#buffer);
       if (got === null) return undefined;
@@ -151,6 +155,13 @@ export class PlainConnection {
     const size = Math.min(most, this.#end - this.#start);
     this.#start += size;
     return this.#buffer.subarray(this.#start - size, this.#start);
+  }
+
+  /** As `piece()`, for fewer calls; what follows the body is not read. */
+  async #longPiece(): Promise<Uint8Array | undefined> {
+    const buffer = this.#long ??= new Uint8Array(LONG_PIECE);
+    const got = await this.#connection.read(buffer);
+    return got === null ? undefined : buffer.subarray(0, got);
   }
 
   /** Closes it; a second call does nothing. */
@@ -225,7 +236,7 @@ class PlainAnswer implements Incoming {
       return bytes;
     }
     const pieces: Uint8Array<ArrayBuffer>[] = [];
-    for await (const piece of this.#pieces()) pieces.push(piece);
+    for await (const piece of this.#copies()) pieces.push(piece);
     return await new Blob(pieces).bytes();
   }
 
@@ -248,7 +259,7 @@ class PlainAnswer implements Incoming {
   /** The body in pieces; leaving it early gives the connection up. */
   get body(): ReadableStream<Uint8Array<ArrayBuffer>> {
     if (this.#body !== undefined) return this.#body;
-    const pieces = this.#pieces();
+    const pieces = this.#copies();
     return this.#body = new ReadableStream({
       pull: async (controller) => {
         const { value, done } = await pieces.next();
@@ -259,7 +270,12 @@ class PlainAnswer implements Incoming {
     }, { highWaterMark: 0 });
   }
 
-  async *#pieces(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  async *#copies(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+    for await (const piece of this.pieces()) yield piece.slice();
+  }
+
+  /** The body in pieces, each valid until the next one is asked for; as `body` in all else. */
+  async *pieces(): AsyncGenerator<Uint8Array, void, undefined> {
     let whole = false;
     try {
       if (this.#framing === "chunked") yield* this.#chunks();
@@ -270,7 +286,7 @@ class PlainAnswer implements Incoming {
     }
   }
 
-  async *#plain(length: number): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  async *#plain(length: number): AsyncGenerator<Uint8Array, void, undefined> {
     for (let left = length; left > 0;) {
       const piece = await this.#connection.piece(left);
       if (piece === undefined) {
@@ -278,11 +294,11 @@ class PlainAnswer implements Incoming {
         throw new TypeError(`The body ends after ${length - left} of ${length} bytes`);
       }
       left -= piece.length;
-      yield piece.slice();
+      yield piece;
     }
   }
 
-  async *#chunks(): AsyncGenerator<Uint8Array<ArrayBuffer>, void, undefined> {
+  async *#chunks(): AsyncGenerator<Uint8Array, void, undefined> {
     for (;;) {
       const match = /^([0-9a-fA-F]{1,13})[ \t]*(?:;.*)?$/.exec(await this.#connection.line());
       if (match === null) throw new TypeError("Invalid size of a chunk");

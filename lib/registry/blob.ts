@@ -98,8 +98,9 @@ export class BlobDownload implements Exchange {
         await this.#checkSize(response, Number(length));
       }
     }
-    if (response.body !== null) {
-      for await (const whole of response.body) {
+    const pieces = response.pieces?.() ?? response.body;
+    if (pieces !== null) {
+      for await (const whole of pieces) {
         const pause = count(whole.length);
         if (pause !== undefined) await pause;
         const piece = skip === 0 ? whole : whole.subarray(Math.min(skip, whole.length));

@@ -199,3 +199,34 @@ Deno.test("HttpClient shows nothing of a server's words that terminals act on", 
   using client = new HttpClient({ retries: 0 });
   await assert.rejects(client.get(server.url), /HTTP status client error \(404 \?\[31mNo\?t\) for/);
 });
+
+Deno.test("long bodies come in borrowed pieces, and nothing of the next answer with them", async () => {
+  const long = Array.from({ length: 300_000 }, (_, i) => String.fromCharCode(i * 7 % 251)).join("");
+  const chunk = `${long.length.toString(16)}\r\n${long}\r\n`;
+  const answers = [
+    `${OK}Content-Length: ${long.length}\r\n\r\n${long}`,
+    `${OK}Transfer-Encoding: chunked\r\n\r\n${chunk}3\r\nabc\r\n0\r\n\r\n`,
+    `${OK}Content-Length: 5\r\n\r\nhello`,
+  ];
+  await using server = new ScriptedServer([answers]);
+  using client = new HttpClient({ retries: 0 });
+  const got: string[] = [];
+  for (const _ of answers) {
+    let body = "";
+    await client.run(server.url, {
+      received: 0,
+      worthResuming: false,
+      request: () => ({ headers: { "accept-encoding": "identity" } }),
+      accepts: (status) => status === 200,
+      async receive(response) {
+        for await (const piece of response.pieces!()) body += text.decode(piece);
+      },
+    });
+    got.push(body);
+  }
+  const expected = text.decode(Uint8Array.from(long, (char) => char.charCodeAt(0)));
+  assert.ok(got[0] === expected);
+  assert.ok(got[1] === `${expected}abc`);
+  assert.equal(got[2], "hello");
+  assert.equal(server.count, 1);
+});
