@@ -173,6 +173,7 @@ export function storedLayers(
     return pool.import("import-stored-layer", {
       source,
       stream: object,
+      name: id.toString(),
       content: content?.toString(),
       zerocopy,
       diffId: content?.toString(),

@@ -34,6 +34,8 @@ export interface StoredLayerTask extends LayerTarget {
   readonly source: StoreRoot;
   /** Object of its splitstream there. */
   readonly stream: ObjectId;
+  /** What it is called. */
+  readonly name: string;
   /** Digest of the stored content; `undefined` when nothing tells it: objects are verified then. */
   readonly content: string | undefined;
   /** Share blocks or files instead of copying; an error where that cannot be. */
@@ -75,12 +77,21 @@ export async function importStoredLayer(
     }
   }
   // The digest of a tar is checked by who splits it.
-  return await importUnpacked({ ...task, diffId: task.content }, {
+  const imported = await importUnpacked({ ...task, diffId: task.content }, {
     pieces: pieces(),
     ...(blob ? { blobSize: sizeOf(stream), check: () => check.finish() } : {}),
     counted: (objects) => count = objects,
     beforeWait,
   }, context);
+  return { ...imported, warnings: [...unverified(task), ...imported.warnings] };
+}
+
+/** What is only known by its packed form cannot be compared with it once it is unpacked. */
+function unverified({ content, name }: StoredLayerTask): string[] {
+  if (content !== undefined) return [];
+  return [
+    `layer ${name} was stored unpacked, so that it is as trustworthy as the other repository`,
+  ];
 }
 
 function sizeOf(stream: Splitstream): number {
@@ -147,7 +158,7 @@ class Sharing {
       stream: stored.id,
       size: this.#size,
       stats: this.#stats,
-      warnings: this.#warnings,
+      warnings: [...unverified(this.#task), ...this.#warnings],
     };
   }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import type { Digest, HashName } from "../../lib/base/mod.ts";
+import type { Digest, HashName, ProgressEvent } from "../../lib/base/mod.ts";
 import {
   checkImages,
   copyImage,
@@ -25,6 +25,7 @@ import {
   listing,
   makeImage,
   newRepository,
+  packed,
   pull,
   TYPE,
 } from "./_oci.ts";
@@ -236,6 +237,38 @@ Deno.test("copyImage() copies artifacts", async (t) => {
         using to = newRepository(dir.join("to"));
         await copyImage(to, "t", { from, name: "t", zerocopy });
         assert.deepEqual(whole(to), whole(from));
+      });
+    }
+  }
+});
+
+Deno.test("copyImage() says which layers nothing but the other repository vouches for", async (t) => {
+  for (const packing of ["plain", "gzip"] as const) {
+    for (const zerocopy of [false, true]) {
+      await t.step(`${packing}${zerocopy ? ", zerocopy" : ""}`, async () => {
+        using dir = new TempDir();
+        const maker = new LayoutMaker(dir.join("layout"));
+        const suffix = packing === "gzip" ? "+gzip" : "";
+        const layer = maker.blob(packed(layers()[0]!, packing), TYPE.layer + suffix);
+        const manifest = maker.json({
+          schemaVersion: 2,
+          mediaType: TYPE.manifest,
+          artifactType: "application/vnd.example",
+          config: maker.blob("{}", TYPE.empty),
+          layers: [layer],
+        }, TYPE.manifest);
+        using from = newRepository(dir.join("from"));
+        await pull(from, maker.index([manifest]));
+        using to = newRepository(dir.join("to"));
+        const warnings: string[] = [];
+        const progress = (event: ProgressEvent) => {
+          if (event.type === "warning") warnings.push(event.text);
+        };
+        await copyImage(to, "t", { from, name: "t", zerocopy, progress });
+        assert.deepEqual(whole(to), whole(from));
+        const expected = `layer ${layer.digest} was stored unpacked, so that it is as ` +
+          "trustworthy as the other repository";
+        assert.deepEqual(warnings, packing === "gzip" ? [expected] : []);
       });
     }
   }
