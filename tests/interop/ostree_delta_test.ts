@@ -191,6 +191,13 @@ testWith({
     using source = LocalRepository.open(repo);
     const first = (await pullCommit(repository, source, { reference: one })).commit;
     const second = (await pullCommit(repository, source, { reference: two })).commit;
+    await t.step("large files are left out only where they are like nothing", async () => {
+      const minFallbackSize = 100_000;
+      const whole = await generateDelta(repository, { to: first, minFallbackSize });
+      assert.equal(whole.fallbacks, 3);
+      const update = await generateDelta(repository, { from: first, to: second, minFallbackSize });
+      assert.equal(update.fallbacks, 0);
+    });
     for (
       const [name, from, to] of [
         ["from nothing", undefined, first],
