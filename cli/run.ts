@@ -22,14 +22,19 @@ export interface RunOptions {
   stderr: ByteSink;
 }
 
+/** How often the word may stand before it is taken for a command that is not there. */
+const HELP_WORDS = 3;
 const HELP_FLAGS: ReadonlySet<string> = new Set(["-h", "--help"]);
 
-/** `help WORDS` means `WORDS --help`. */
-function withoutHelpWord(args: readonly string[]): readonly string[] {
-  const { words, end } = locateCommand(args);
-  if (words[0] === "help") return [...args.slice(0, end - 1), ...args.slice(end), "--help"];
-  if (words[1] === "help") return [...args.slice(0, end - 1), ...args.slice(end), "--help"];
-  return args;
+/** `help WORDS` means `WORDS --help`, and `help help` no more than `help`. */
+function withoutHelpWords(args: readonly string[]): readonly string[] {
+  let rest = args;
+  for (let left = HELP_WORDS; left > 0; left--) {
+    const { words, end } = locateCommand(rest);
+    if (words.at(-1) !== "help") break;
+    rest = [...rest.slice(0, end - 1), ...rest.slice(end), "--help"];
+  }
+  return rest;
 }
 
 /** Runs a command and leaves its exit code in the context. */
@@ -68,7 +73,8 @@ function flushQuietly(output: Output): void {
 export async function run(args: readonly string[], options: RunOptions): Promise<number> {
   const context = new Context(options);
   try {
-    const tool = await findTool(options.programName, args);
+    const given = options.programName === "cfs" ? withoutHelpWords(args) : args;
+    const tool = await findTool(options.programName, given);
     if (tool !== undefined) {
       context.exitCode = await tool.run(context);
     } else {
@@ -77,7 +83,7 @@ export async function run(args: readonly string[], options: RunOptions): Promise
         const { answerCompletion } = await import("./complete_env.ts");
         context.exitCode = await answerCompletion(completion, args, context);
       } else {
-        await runCommand(withoutHelpWord(args), context);
+        await runCommand(given, context);
       }
     }
     context.stdout.flush();

@@ -202,6 +202,28 @@ Deno.test("findCommand() knows aliases, and not the members of a group without i
   assert.equal(findCommand(["pull"]), undefined);
 });
 
+const helpWords: [words: string, usage: string][] = [
+  ["help", "cfs [OPTIONS] <COMMAND>"],
+  ["help help", "cfs [OPTIONS] <COMMAND>"],
+  ["help --help", "cfs [OPTIONS] <COMMAND>"],
+  ["oci help", "cfs oci <COMMAND>"],
+  ["help oci help", "cfs oci <COMMAND>"],
+  ["oci help pull", "cfs oci pull [OPTIONS] <IMAGE> [NAME]"],
+  ["--repo x help gc", "cfs gc [OPTIONS]"],
+  ["help mkcomposefs", "mkcomposefs [OPTIONS] <SOURCE> [IMAGE]"],
+  ["help composefs-info", "composefs-info [OPTIONS] [COMMAND] [FILES]..."],
+];
+
+Deno.test("the word help asks for the help of what it stands with", async (t) => {
+  for (const [words, usage] of helpWords) {
+    await t.step(words, async () => {
+      const { code, stdout, stderr } = await call(words.split(" "));
+      assert.deepEqual([code, stderr], [0, ""]);
+      assert.equal(stdout.split("\n")[0], `Usage: ${usage}`);
+    });
+  }
+});
+
 Deno.test("the version is that of the package", async () => {
   assert.equal(JSON.parse(Deno.readTextFileSync(`${ROOT}deno.json`)).version, VERSION);
   assert.equal((await call(["--version"])).stdout, `cfs ${VERSION}\n`);
