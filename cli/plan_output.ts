@@ -1,5 +1,5 @@
 /** Showing what a pull would do. */
-import type { PlannedWay, PullPlan } from "../lib/oci/mod.ts";
+import type { PlannedLayer, PlannedWay, PullPlan } from "../lib/oci/mod.ts";
 import type { Context } from "./context.ts";
 import { formatSize } from "./size.ts";
 
@@ -39,6 +39,13 @@ const TEXT = {
   delta: "the delta",
 } as const;
 
+/** How a layer comes. */
+function stateOf({ present, parts, delta }: Pick<PlannedLayer, "present" | "parts" | "delta">) {
+  if (present) return "present";
+  if (delta !== undefined) return "delta";
+  return parts === undefined ? "full" : "partial";
+}
+
 /**
  * A plan as JSON.
  *
@@ -58,13 +65,14 @@ export function planJson(plan: PullPlan): Record<string, unknown> {
       ? null
       : { manifest_digest: delta.digest, blobs: delta.blobs, bytes: delta.bytes },
     available_bytes: plan.available,
-    layers: plan.layers.map(({ id, digest, size, present, held, parts }) => ({
+    layers: plan.layers.map(({ id, digest, size, present, held, parts, delta }) => ({
       id,
       digest,
       size,
       present,
       held,
-      state: present ? "present" : parts === undefined ? "full" : "partial",
+      state: stateOf({ present, parts, delta }),
+      ...(delta === undefined ? {} : { delta_bytes: delta }),
       ...(parts === undefined ? {} : {
         fetch_bytes: parts.fetchBytes,
         requests: parts.requests,

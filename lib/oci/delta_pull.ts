@@ -129,6 +129,13 @@ function assertObtainable(
   throw new NotFoundError("delta layer", all, { message });
 }
 
+/** What is thrown where a delta is required, and none is of use. */
+export function noDelta(target: Digest): NotFoundError {
+  return new NotFoundError("delta", target.toString(), {
+    message: `No delta found that makes ${target} from an image of the repository`,
+  });
+}
+
 /**
  * Looks for a delta of an image, and prepares the supply of its layers.
  *
@@ -154,10 +161,7 @@ export async function discoverDelta(
   const found = await findDelta(repository, source, request);
   if (found === undefined) {
     if (!required) return undefined;
-    const { digest } = selected.descriptor;
-    throw new NotFoundError("delta", digest.toString(), {
-      message: `No delta found that makes ${digest} from an image of the repository`,
-    });
+    throw noDelta(selected.descriptor.digest);
   }
   const { descriptor, delta, base } = found;
   progress?.({ type: "message", text: `Applying delta ${descriptor.digest}` });

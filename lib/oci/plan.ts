@@ -5,12 +5,12 @@ import { type ChunkedForecast, forecastChunked } from "./chunked_layer.ts";
 import { ContentCache } from "./content_cache.ts";
 import { isDelta, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
 import { findDelta } from "./delta_find.ts";
-import { looksForDelta } from "./delta_pull.ts";
+import { looksForDelta, noDelta } from "./delta_pull.ts";
 import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs } from "./delta_supply.ts";
 import { completeImage, type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
 import type { WantedLayer } from "./layer_supply.ts";
-import { type ImageSource, nativePlatform, openSource } from "../transport/mod.ts";
+import { type Descriptor, type ImageSource, nativePlatform, openSource } from "../transport/mod.ts";
 import type { PullOptions } from "./pull.ts";
 
 /** A way to come by the missing layers. */
@@ -41,6 +41,8 @@ export interface PlannedLayer {
   readonly held: number;
   /** What fetching it in parts takes; `undefined` when it would not be. */
   readonly parts?: ChunkedForecast | undefined;
+  /** Size of the delta's blob that it would be made from, in bytes. */
+  readonly delta?: number | undefined;
 }
 
 /** What a pull would do. */
@@ -91,23 +93,28 @@ export async function planPull(
   const { missing, wanted } = need;
   const full = delta === undefined || source.remote ? wayOf(source, missing) : undefined;
   let planned: PlannedDelta | undefined;
+  let blobs: ReadonlyMap<string, Descriptor> = new Map();
   if (delta !== undefined) {
+    blobs = deltaBlobs(delta, wanted);
     if (missing.length > 0) new DeltaBase(repository, delta.sourceConfig).assertPresent();
     planned = {
-      ...deltaWay(deltaBlobs(delta, wanted), missing),
+      ...deltaWay(blobs, missing),
       digest: selected.descriptor.digest,
     };
   } else if (looksForDelta(source, options) && missing.length > 0) {
     const { progress } = options;
+    const required = options.delta === "require";
     const found = await findDelta(repository, source, {
       selected: documents.selected,
       wanted,
       missing,
+      required,
       progress,
     });
     if (found !== undefined) {
       planned = { blobs: found.blobs, bytes: found.size, digest: found.descriptor.digest };
-    }
+      blobs = deltaBlobs(found.delta, wanted);
+    } else if (required) throw noDelta(documents.selected.descriptor.digest);
   }
   const { descriptor, manifest } = documents.selected;
   const forecasts = planned === undefined && full !== undefined
@@ -121,7 +128,9 @@ export async function planPull(
     configDigest: manifest.config.digest,
     layers: need.layers.map((layer, i) => {
       const found = forecasts.get(wanted[i]!);
-      return found === undefined ? layer : { ...layer, parts: found };
+      if (found !== undefined) return { ...layer, parts: found };
+      const blob = layer.present ? undefined : blobs.get(layer.id.toString());
+      return blob === undefined ? layer : { ...layer, delta: blob.size };
     }),
     complete: need.complete,
     full,
@@ -202,7 +211,7 @@ function wayOf(source: ImageSource, missing: readonly WantedLayer[]): PlannedWay
 }
 
 function deltaWay(
-  blobs: ReturnType<typeof deltaBlobs>,
+  blobs: ReadonlyMap<string, Descriptor>,
   missing: readonly WantedLayer[],
 ): PlannedWay {
   const needed = new Map<string, number>();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ProgressEvent } from "../../lib/base/mod.ts";
 import { DELTA_TYPE } from "../../lib/delta/mod.ts";
-import { checkImages, type PullOptions, type PullResult } from "../../lib/oci/mod.ts";
+import { checkImages, planPull, type PullOptions, type PullResult } from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { Rng, seed } from "../fuzz/_mutate.ts";
 import { FaultProxy } from "../helpers/fault_proxy.ts";
@@ -186,7 +186,7 @@ testWith({
       mode?: "auto" | "off" | "require";
       /** Whole layers that are fetched. */
       whole: number;
-      /** The delta that the pull says it found. */
+      /** The delta that plan and pull say they found. */
       found?: JsonDescriptor;
       warns?: RegExp;
       fault?: RegExp;
@@ -220,6 +220,7 @@ testWith({
       },
       {
         name: "a broken one that is required",
+        found: broken,
         deltas: [broken],
         mode: "require",
         whole: 0,
@@ -267,6 +268,16 @@ testWith({
           jobs: 2,
           ...(row.mode === undefined ? {} : { delta: row.mode }),
         };
+        const plan = () => planPull(repository, reference, { ...options, registry: REGISTRY });
+        if (row.tag === undefined) {
+          if (row.mode === "require" && row.found === undefined) {
+            await assert.rejects(plan, { name: "NotFoundError", message: /^No delta found that/ });
+          } else {
+            const { delta, layers: planned } = await plan();
+            assert.equal(delta?.digest.toString(), row.found?.digest);
+            assert.equal(planned.some((layer) => layer.delta !== undefined), delta !== undefined);
+          }
+        }
         if (row.fault !== undefined) {
           const { fault } = row;
           await assert.rejects(pull(repository, reference, options), (error) => {
