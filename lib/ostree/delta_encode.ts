@@ -1,4 +1,5 @@
 /** How files get into static deltas: whole, as runs of an old file, or as a patch; on any thread. */
+import { createHash } from "node:crypto";
 import { deflateRawSync } from "node:zlib";
 import { FormatError, type ObjectId } from "../base/mod.ts";
 import { addressable, forgetAddress, preadFull } from "../../ffi/mod.ts";
@@ -113,14 +114,12 @@ function encodeFile(
   file: FileToEncode,
   maxPatchSize: number,
 ): EncodedFile {
-  const fresh = readContent(objects, file);
   const { source } = file;
+  if (source?.external === file.external) return sameContent(objects, file, source.checksum);
+  const fresh = readContent(objects, file);
   const whole = { size: fresh.length, source: undefined, patch: false, runs: [], payload: fresh };
   if (source === undefined) return whole;
   const from = { size: fresh.length, source: source.checksum };
-  if (source.external === file.external) {
-    return { ...from, patch: false, runs: [0, 0, fresh.length], payload: fresh.subarray(0, 0) };
-  }
   const old = readContent(objects, source);
   const runs = sharedRuns(old, fresh).flatMap(({ at, from, length }) => [at, from, length]);
   const left = literals(fresh, runs);
@@ -137,6 +136,20 @@ function encodeFile(
   if (payload === undefined) return best;
   const patch = { ...from, patch: true, runs: [], payload };
   return cost(patch) < least ? patch : best;
+}
+
+/** A file whose owner, mode or attributes are all that changed; it may be of any size. */
+function sameContent(
+  objects: DiskObjectStore,
+  file: FileToEncode,
+  source: Checksum,
+): EncodedFile {
+  const { checksum, framed, external, size } = file;
+  const hash = createHash("sha256").update(streamHeaderOf(framed.subarray(FRAME_SIZE)));
+  for (const piece of objects.pieces(external)) hash.update(piece);
+  const actual = hash.digest("hex") as Checksum;
+  if (actual !== checksum) throw corruptedObject("file", checksum, actual);
+  return { size, source, patch: false, runs: [0, 0, size], payload: new Uint8Array(0) };
 }
 
 /** What an encoding takes, packed; near enough to compare it with others of the same file. */

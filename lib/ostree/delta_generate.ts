@@ -22,6 +22,8 @@ const MAX_FILE = 512 * 1024 * 1024;
 /** What a part holds before the next one begins, and which files are patched, as ostree has it. */
 const CHUNK_SIZE = 32_000_000;
 const PATCH_SIZE = 128_000_000;
+/** Threads at a time, unless said otherwise. */
+const MOST_THREADS = 4;
 /** What progress is called. */
 const PROGRESS = "delta";
 
@@ -50,7 +52,7 @@ export interface GenerateDeltaOptions {
   readonly timestamp?: bigint;
   /** Takes each part's file as soon as it is made; the result has none of them then. */
   readonly onPart?: (bytes: Uint8Array, index: number) => void;
-  /** Threads. @default one for each processor */
+  /** Threads; each takes up to 0.5 GB for a large part. @default one for each of four processors */
   readonly jobs?: number;
   /** Gives up when aborted. */
   readonly signal?: AbortSignal;
@@ -93,7 +95,7 @@ export async function generateDelta(
   const base = from === undefined ? undefined : openCommit(repository, from);
   const { jobs, signal } = options;
   await using pool = new Pool(new URL("./delta_worker.ts", import.meta.url), {
-    ...(jobs === undefined ? {} : { size: Math.max(1, jobs) }),
+    size: Math.max(1, jobs ?? Math.min(MOST_THREADS, navigator.hardwareConcurrency)),
     ...(signal === undefined ? {} : { signal }),
   });
   return await new DeltaMaker(repository, pool, { ...options, target, base }).run();
@@ -160,8 +162,9 @@ class DeltaMaker {
 
   /** Whether a file goes into a part; a file that is too large, and like no other, does not. */
   #wanted(file: PlannedFile): boolean {
-    const { checksum, header: { size }, source } = file;
+    const { checksum, header: { size }, source, external } = file;
     const { minFallbackSize = Infinity } = this.#options;
+    if (source?.external === external) return true;
     if (size >= minFallbackSize && (source === undefined || size > MAX_FILE)) {
       this.#fallBack(file);
       return false;

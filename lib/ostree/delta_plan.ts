@@ -12,6 +12,9 @@ import type { StoredCommit } from "./stored_commit.ts";
 /** Files that are sent to a worker at a time: many small ones, or a large one. */
 const BATCH = { files: 256, bytes: 4 * 1024 * 1024 } as const;
 
+/** Largest file that others are compared with, in bytes. */
+const MAX_SOURCE = 512 * 1024 * 1024;
+
 /** A metadata object to bring. */
 export interface PlannedMetadata {
   /** Its kind. */
@@ -114,6 +117,8 @@ class Sources {
     const found = this.#contents[content];
     if (found === undefined) return undefined;
     const { checksum, id, size, framed } = found;
+    // Whoever compares them has both in memory.
+    if (id !== file.id && size > MAX_SOURCE) return undefined;
     return { checksum, external: id, size, framed: framed.slice() };
   }
 }

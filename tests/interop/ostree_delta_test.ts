@@ -48,6 +48,9 @@ function makeTrees(dir: TempDir): void {
     dir.write(`${tree}/large`, large);
     for (let i = 0; i < 30; i++) dir.write(`${tree}/d${i % 3}/${i}`, text(i, second ? 300 : 310));
     dir.write(`${tree}/${second ? "new" : "old"}`, noise(rng, 4000));
+    // Only its mode is another one.
+    dir.write(`${tree}/same`, program.subarray(0, 50_000));
+    Deno.chmodSync(dir.join(tree, "same"), second ? 0o600 : 0o644);
     // In another directory, too.
     dir.write(`${tree}/${second ? "usr/bin" : "bin"}/tool`, second ? recompiled(program) : program);
     // Parts of it change places.
