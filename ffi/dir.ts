@@ -14,6 +14,8 @@ export const DIRENT = {
 } as const;
 
 const GETDENTS64 = Deno.build.arch === "aarch64" ? 61 : 217;
+/** What the size of an entry is a multiple of. */
+const ALIGNMENT = 8;
 const DOT = 0x2e;
 
 /** Types in directory entries (dirent.h). */
@@ -78,7 +80,8 @@ export class DirReader {
       this.#at = at;
       this.#next = at + this.#view.getUint16(at + DIRENT.reclen[0], true);
       const start = at + DIRENT.name[0];
-      let end = start;
+      // Entries are padded to a multiple of eight, so the name's NUL is among the last bytes.
+      let end = Math.max(start, this.#next - ALIGNMENT);
       while (buffer[end] !== 0) end++;
       this.#nameEnd = end;
       const dots = buffer[start] === DOT &&

@@ -383,3 +383,12 @@ Deno.test("fs-verity ioctls say when the file system has none", () => {
   assert.throws(() => ffi.enableVerity(9999, algorithm), (e) => ffi.isErrno(e, "EBADF"));
   assert.equal(ffi.verityUnsupported().message, "Filesystem does not support fs-verity");
 });
+
+Deno.test("readDir gives names of every length", () => {
+  using dir = new TempDir();
+  const names = ["..."];
+  for (let length = 1; length <= 255; length++) names.push("x".repeat(length));
+  for (const name of names) dir.write(name, "");
+  using fd = ffi.openDir(ffi.AT_FDCWD, dir.path);
+  assert.deepEqual(ffi.readDir(fd).map(({ name }) => name).sort(), names.sort());
+});
