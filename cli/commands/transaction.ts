@@ -3,18 +3,11 @@ import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
 import { openRepository } from "../open_repository.ts";
 
-const SIGNALS = ["SIGINT", "SIGTERM"] as const;
-
-/** Waits for the interrupt key or a request to end. */
-async function untilSignal(): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const listener = () => resolve();
-  for (const signal of SIGNALS) Deno.addSignalListener(signal, listener);
+/** Waits until a signal ends the program; the kernel then takes the lock back. */
+async function forEver(): Promise<never> {
   // A pending promise alone does not keep the process.
-  const alive = setInterval(() => {}, 2 ** 30);
-  await promise;
-  clearInterval(alive);
-  for (const signal of SIGNALS) Deno.removeSignalListener(signal, listener);
+  setInterval(() => {}, 2 ** 30);
+  return await new Promise<never>(() => {});
 }
 
 /** Runs a command with our terminal and passes on how it ended. */
@@ -61,7 +54,7 @@ export function command(context: Context): CommandUnknownOpts {
     .argument("[COMMAND...]", "Command to run under the lock, after --")
     .action(async (words) => {
       using _repository = openRepository(context);
-      if (words.length === 0) await untilSignal();
+      if (words.length === 0) await forEver();
       else context.exitCode = await runChild(words);
     });
   return withNotes(declared, {
