@@ -60,7 +60,7 @@ export function command(context: Context): CommandUnknownOpts {
       new Option("--max-chunk-size <MB>", "Largest part of the delta (defaults to 32)")
         .argParser(parsed(parseSize)),
     )
-    .addOption(jobsOption())
+    .addOption(jobsOption("Number of threads (defaults to the number of processors, up to 4)"))
     .option("--sign-key <ed25519:KEY>", "Secret key in base64, or a file with it, to sign with")
     .option("--json", "Output the result as JSON")
     .action(async (_action, commits: string[], options) => {
