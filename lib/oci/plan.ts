@@ -1,11 +1,11 @@
 /** What a pull would have to fetch, told without fetching it (spec: oci 7.4). */
-import type { Digest } from "../base/mod.ts";
+import { type Digest, NotFoundError, type ProgressSink } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { type ChunkedForecast, forecastChunked } from "./chunked_layer.ts";
 import { ContentCache } from "./content_cache.ts";
-import { isDelta, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
+import { type DeltaArtifact, isDelta, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
 import { findDelta } from "./delta_find.ts";
-import { looksForDelta, noDelta } from "./delta_pull.ts";
+import { type DeltaMode, looksForDelta, noDelta } from "./delta_pull.ts";
 import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs } from "./delta_supply.ts";
 import { completeImage, type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
@@ -95,12 +95,12 @@ export async function planPull(
   let planned: PlannedDelta | undefined;
   let blobs: ReadonlyMap<string, Descriptor> = new Map();
   if (delta !== undefined) {
-    blobs = deltaBlobs(delta, wanted);
-    if (missing.length > 0) new DeltaBase(repository, delta.sourceConfig).assertPresent();
-    planned = {
-      ...deltaWay(blobs, missing),
-      digest: selected.descriptor.digest,
-    };
+    const usable = missing.length === 0 ||
+      isUsable(repository, source, { mode: options.delta, delta, progress: options.progress });
+    if (usable) {
+      blobs = deltaBlobs(delta, wanted);
+      planned = { ...deltaWay(blobs, missing), digest: selected.descriptor.digest };
+    }
   } else if (looksForDelta(source, options) && missing.length > 0) {
     const { progress } = options;
     const required = options.delta === "require";
@@ -139,6 +139,31 @@ export async function planPull(
     way: missing.length === 0 ? "none" : way,
     available: repository.available,
   };
+}
+
+/**
+ * Whether the image that a delta starts from is there.
+ *
+ * @throws {NotFoundError} when it is not, and a pull would have no whole layers to take
+ */
+function isUsable(
+  repository: Repository,
+  source: ImageSource,
+  options: {
+    delta: DeltaArtifact;
+    mode: DeltaMode | undefined;
+    progress: ProgressSink | undefined;
+  },
+): boolean {
+  const { delta, mode = "auto", progress } = options;
+  try {
+    new DeltaBase(repository, delta.sourceConfig).assertPresent();
+    return true;
+  } catch (error) {
+    if (mode !== "auto" || !source.remote || !(error instanceof NotFoundError)) throw error;
+    progress?.({ type: "warning", text: `${error.message}; whole layers would be taken` });
+    return false;
+  }
 }
 
 /** What can be fetched in parts; only tables are fetched for this. */

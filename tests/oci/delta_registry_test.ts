@@ -269,7 +269,10 @@ testWith({
           ...(row.mode === undefined ? {} : { delta: row.mode }),
         };
         const plan = () => planPull(repository, reference, { ...options, registry: REGISTRY });
-        if (row.tag === undefined) {
+        if (row.tag !== undefined && row.base === false) {
+          if (row.fault === undefined) assert.equal((await plan()).way, "full");
+          else await assert.rejects(plan, { message: /^The delta is based on an image/ });
+        } else if (row.tag === undefined) {
           if (row.mode === "require" && row.found === undefined) {
             await assert.rejects(plan, { name: "NotFoundError", message: /^No delta found that/ });
           } else {
