@@ -11,8 +11,12 @@ export const BATCH_SIZE = 2 * 1024 * 1024;
 /** Most files in a batch. */
 const BATCH_FILES = 1024;
 
-/** States of a batch, in its first control word. */
-const STATE = { filling: 0, done: 1, failed: 2 } as const;
+/** States of a batch, in the lowest bits of its first control word; above them is the turn. */
+const STATE = { open: 0, taken: 1, done: 2, failed: 3 } as const;
+const STATE_BITS = 2;
+const STATE_MASK = (1 << STATE_BITS) - 1;
+/** Milliseconds after which whoever waits stores a batch itself that no worker has taken. */
+const PATIENCE = 1000;
 
 /** Control words; flags follow. */
 const CONTROL = { state: 0, words: 4 } as const;
@@ -36,6 +40,8 @@ export interface BatchTask {
   readonly memory: BatchMemory;
   /** Number of files. */
   readonly count: number;
+  /** Which use of the memory this is; a batch of an earlier one is nobody's any more. */
+  readonly turn: number;
   /** Where the objects go. */
   readonly objects: ObjectDirectoryOptions;
   /** Number of batches that idle threads would take; goes up by one when this one is done. */
@@ -52,6 +58,7 @@ export class Batch {
   readonly #digests: Uint8Array;
   #used = 0;
   #count = 0;
+  #turn = 0;
 
   /** Views of new or received memory. */
   constructor(memory: BatchMemory = newMemory()) {
@@ -68,6 +75,11 @@ export class Batch {
     return this.#count;
   }
 
+  /** Which use of the memory this is. */
+  get turn(): number {
+    return this.#turn;
+  }
+
   /** Whether a file of this size still fits. */
   fits(size: number): boolean {
     return this.#count < BATCH_FILES && size <= BATCH_SIZE - this.#used;
@@ -77,7 +89,8 @@ export class Batch {
   reset(): void {
     this.#used = 0;
     this.#count = 0;
-    this.#control.fill(0);
+    this.#turn++;
+    Atomics.store(this.#control, CONTROL.state, word(this.#turn, STATE.open));
   }
 
   /** Adds content; call {@linkcode Batch.end} after a file's last bytes. */
@@ -92,18 +105,33 @@ export class Batch {
     return this.#count++;
   }
 
-  /** Waits for the other worker; false when it failed (its own error tells why). */
-  wait(): boolean {
+  /**
+   * Waits for the other worker.
+   *
+   * @returns whether it has stored everything (its own error tells why not); `undefined` when none
+   * has begun after a second: it may never do so
+   */
+  wait(): boolean | undefined {
     for (;;) {
-      const state = Atomics.load(this.#control, CONTROL.state);
-      if (state !== STATE.filling) return state === STATE.done;
-      Atomics.wait(this.#control, CONTROL.state, state);
+      const value = Atomics.load(this.#control, CONTROL.state);
+      const state = value & STATE_MASK;
+      if (state === STATE.done || state === STATE.failed) return state === STATE.done;
+      const patience = state === STATE.open ? PATIENCE : Infinity;
+      if (Atomics.wait(this.#control, CONTROL.state, value, patience) === "timed-out") {
+        return undefined;
+      }
     }
   }
 
   /** Whether the other worker is done. */
   get settled(): boolean {
-    return Atomics.load(this.#control, CONTROL.state) !== STATE.filling;
+    const state = Atomics.load(this.#control, CONTROL.state) & STATE_MASK;
+    return state === STATE.done || state === STATE.failed;
+  }
+
+  /** Makes the batch this thread's to store; false when it is another one's, or long done. */
+  claim(turn: number = this.#turn): boolean {
+    return this.#change(turn, STATE.open, STATE.taken);
   }
 
   /** Object of the file at `position`, once the batch is done. */
@@ -116,9 +144,13 @@ export class Batch {
     };
   }
 
-  /** Stores all files; runs on the other worker. Returns the ids of repaired objects. */
-  store(directory: ObjectDirectory, count: number): ObjectId[] {
+  /** Stores all files, unless another thread does. Returns the ids of repaired objects. */
+  store(
+    directory: ObjectDirectory,
+    { count, turn }: { count: number; turn: number } = this,
+  ): ObjectId[] {
     const repaired: ObjectId[] = [];
+    if (!this.claim(turn)) return repaired;
     let start = 0;
     try {
       for (let i = 0; i < count; i++) {
@@ -129,23 +161,33 @@ export class Batch {
         if (outcome === "repaired") repaired.push(id);
         start = end;
       }
-      this.#settle(STATE.done);
+      this.#change(turn, STATE.taken, STATE.done);
     } catch (error) {
-      this.#settle(STATE.failed);
+      this.#change(turn, STATE.taken, STATE.failed);
       throw error;
     }
     return repaired;
   }
 
   /** Lets a waiting worker go on without a result. */
-  fail(): void {
-    this.#settle(STATE.failed);
+  fail(turn: number): void {
+    if (!this.#change(turn, STATE.open, STATE.failed)) {
+      this.#change(turn, STATE.taken, STATE.failed);
+    }
   }
 
-  #settle(state: number): void {
-    Atomics.store(this.#control, CONTROL.state, state);
-    Atomics.notify(this.#control, CONTROL.state);
+  /** Changes the state, if it is still that one of that turn. */
+  #change(turn: number, from: number, to: number): boolean {
+    const control = this.#control;
+    const expected = word(turn, from);
+    const found = Atomics.compareExchange(control, CONTROL.state, expected, word(turn, to));
+    if (found === expected) Atomics.notify(control, CONTROL.state);
+    return found === expected;
   }
+}
+
+function word(turn: number, state: number): number {
+  return turn << STATE_BITS | state;
 }
 
 function newMemory(): BatchMemory {
@@ -172,7 +214,7 @@ function directoryFor(options: ObjectDirectoryOptions): ObjectDirectory {
 /** Handler: stores the files of a batch. */
 export function storeBatch(task: BatchTask): ObjectId[] {
   try {
-    return new Batch(task.memory).store(directoryFor(task.objects), task.count);
+    return new Batch(task.memory).store(directoryFor(task.objects), task);
   } finally {
     // Not left to the pool's result, which a busy thread sees late.
     Atomics.add(new Int32Array(task.credits), 0, 1);

@@ -47,7 +47,12 @@ export interface ImportedLayer {
 /** What a layer's worker tells while it works. */
 export type LayerEvent =
   | { readonly type: "progress"; readonly done: number; readonly objects: number }
-  | { readonly type: "batch"; readonly memory: BatchMemory; readonly count: number };
+  | {
+    readonly type: "batch";
+    readonly memory: BatchMemory;
+    readonly count: number;
+    readonly turn: number;
+  };
 
 /** Unpacked bytes between two turns of the event loop. */
 const TURN_SIZE = 2 * 1024 * 1024;
@@ -103,8 +108,8 @@ export async function importUnpacked(
     ...(layer.beforeWait === undefined ? {} : { beforeWait: layer.beforeWait }),
     // Who looks for damage hashes everything.
     stored: target.objects.thorough ? undefined : layer.stored,
-    handOver: (memory, count) =>
-      context.emit({ type: "batch", memory, count } satisfies LayerEvent),
+    handOver: ({ memory, count, turn }) =>
+      context.emit({ type: "batch", memory, count, turn } satisfies LayerEvent),
   });
   const splitter = blobSize === undefined ? new TarSplitter(objects) : undefined;
   if (blobSize !== undefined) objects.externalStart(blobSize);

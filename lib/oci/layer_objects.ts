@@ -2,7 +2,7 @@ import { ComposefsError, type ObjectId } from "../base/mod.ts";
 import type { ObjectDirectory, ObjectFile } from "../repository/mod.ts";
 import type { SplitstreamWriter } from "../splitstream/mod.ts";
 import type { TarSplitSink } from "../tar/mod.ts";
-import { Batch, BATCH_SIZE, type BatchMemory } from "./batch.ts";
+import { Batch, BATCH_SIZE } from "./batch.ts";
 
 /** What storing a layer's files came to. */
 export interface LayerStats {
@@ -42,7 +42,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
   readonly #directory: ObjectDirectory;
   readonly #digestSize: number;
   readonly #credits: Int32Array;
-  readonly #handOver: (memory: BatchMemory, count: number) => void;
+  readonly #handOver: (batch: Batch) => void;
   readonly #beforeWait: () => void;
   readonly #waiting: Waiting[] = [];
   #held = 0;
@@ -69,7 +69,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
       directory: ObjectDirectory;
       digestSize: number;
       credits: SharedArrayBuffer;
-      handOver: (memory: BatchMemory, count: number) => void;
+      handOver: (batch: Batch) => void;
       beforeWait?: () => void;
       /** The object that is known to hold a file's content, by its place and size. */
       stored?: ((offset: number, size: number) => ObjectId | undefined) | undefined;
@@ -186,7 +186,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
     const batch = this.#batch!;
     this.#batch = undefined;
     this.#underWay.push(batch);
-    this.#handOver(batch.memory, batch.count);
+    this.#handOver(batch);
     while (this.#underWay[0]?.settled) this.#settleOldest();
   }
 
@@ -194,7 +194,9 @@ export class LayerObjects implements TarSplitSink, Disposable {
   #settleOldest(): void {
     const batch = this.#underWay.shift()!;
     this.#beforeWait();
-    if (!batch.wait()) throw new ComposefsError("CFS_FAILED", "Storing a batch of files failed");
+    if (!this.#await(batch)) {
+      throw new ComposefsError("CFS_FAILED", "Storing a batch of files failed");
+    }
     let count = 0;
     for (const part of this.#waiting) {
       if (part.type === "batched" && part.batch !== batch) break;
@@ -207,6 +209,15 @@ export class LayerObjects implements TarSplitSink, Disposable {
     }
     this.#waiting.splice(0, count);
     this.#spare.push(batch);
+  }
+
+  /** Whether the batch is stored in the end; here, when nobody else takes it. */
+  #await(batch: Batch): boolean {
+    for (;;) {
+      const stored = batch.wait();
+      if (stored !== undefined) return stored;
+      this.repaired.push(...batch.store(this.#directory));
+    }
   }
 
   #writeBatched(batch: Batch, position: number): void {
@@ -230,7 +241,7 @@ export class LayerObjects implements TarSplitSink, Disposable {
     this.#batch = undefined;
     this.#underWay.push(batch);
     this.#giveBack();
-    this.repaired.push(...batch.store(this.#directory, batch.count));
+    this.repaired.push(...batch.store(this.#directory));
   }
 
   /** Drops an unfinished file, and waits until no other worker uses our memory. */
@@ -239,6 +250,6 @@ export class LayerObjects implements TarSplitSink, Disposable {
     if (this.#batch !== undefined) this.#giveBack();
     this.#batch = undefined;
     this.#beforeWait();
-    for (const batch of this.#underWay.splice(0)) batch.wait();
+    for (const batch of this.#underWay.splice(0)) if (!batch.claim()) batch.wait();
   }
 }

@@ -177,9 +177,9 @@ export class LayerPool implements AsyncDisposable {
       this.#progress({ type: "progress", id: layer.id, done, objects });
       return;
     }
-    const { memory, count } = event;
+    const { memory, count, turn } = event;
     const { objects } = layer.task;
-    const batch: BatchTask = { memory, count, objects, credits: this.#credits };
+    const batch: BatchTask = { memory, count, turn, objects, credits: this.#credits };
     this.#pool.run<ObjectId[]>("store-batch", batch).then(
       (repaired) => {
         for (const object of repaired) {
@@ -189,7 +189,7 @@ export class LayerPool implements AsyncDisposable {
       (error: ComposefsError) => {
         // The layer's thread waits for the batch: it fails, and the reason is kept for the caller.
         this.failure ??= error;
-        new Batch(memory).fail();
+        new Batch(memory).fail(turn);
       },
     );
     if (!this.#busyHere) this.#takeBatches();

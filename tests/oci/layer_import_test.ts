@@ -12,7 +12,11 @@ import { LayoutMaker, names, newRepository, packed, pull, sha256, TYPE } from ".
 loadNative();
 
 /** What one layer's files go through, with another thread played by this one. */
-function newObjects(repository: Repository, writer: SplitstreamWriter, idle: number) {
+function newObjects(
+  repository: Repository,
+  writer: SplitstreamWriter,
+  { idle, deaf = false }: { idle: number; deaf?: boolean },
+) {
   const { algorithm } = repository;
   const dir = repository.objects.makeDirectory().number;
   const directory = new ObjectDirectory({ dir, algorithm, secure: false });
@@ -22,7 +26,9 @@ function newObjects(repository: Repository, writer: SplitstreamWriter, idle: num
     directory,
     digestSize: algorithm.size,
     credits: credits.buffer,
-    handOver: (memory, count) => void new Batch(memory).store(directory, count),
+    handOver({ memory, count, turn }) {
+      if (!deaf) new Batch(memory).store(directory, { count, turn });
+    },
   });
   return { objects, credits };
 }
@@ -36,7 +42,7 @@ Deno.test("what stays inline does not gather behind a file that another thread s
   using dir = new TempDir();
   using repository = newRepository(dir.join("repo"));
   using writer = newWriter(repository);
-  using objects = newObjects(repository, writer, 2).objects;
+  using objects = newObjects(repository, writer, { idle: 2 }).objects;
   objects.externalStart(100);
   objects.externalData(new Uint8Array(4096).subarray(0, 100));
   objects.externalEnd();
@@ -50,13 +56,52 @@ Deno.test("what stays inline does not gather behind a file that another thread s
   assert.equal(writer.streamSize, 100 + 512 * headers.length);
 });
 
+Deno.test("files that another thread should have stored are stored all the same", () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("repo"));
+  using writer = newWriter(repository);
+  using objects = newObjects(repository, writer, { idle: 2, deaf: true }).objects;
+  for (let i = 1; i <= 3; i++) {
+    const bytes = new Uint8Array(1_500_000).fill(i);
+    objects.externalStart(bytes.length);
+    objects.externalData(bytes);
+    objects.externalEnd();
+  }
+  objects.finish();
+  assert.equal(writer.streamSize, 4_500_000);
+  assert.equal([...repository.objects.list()].length, 3);
+  assert.equal(objects.stats.created, 3);
+});
+
+Deno.test("a batch is stored once, and not when its memory has been used again", () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("repo"));
+  const objects = repository.objects.makeDirectory();
+  const { algorithm } = repository;
+  const directory = new ObjectDirectory({ dir: objects.number, algorithm, secure: false });
+  const batch = new Batch();
+  const late = () => new Batch(batch.memory);
+  batch.reset();
+  batch.add(new Uint8Array(100));
+  batch.end(100);
+  const { count, turn } = batch;
+  batch.store(directory);
+  assert.equal(batch.wait(), true);
+  batch.reset();
+  late().store(directory, { count, turn });
+  late().fail(turn);
+  assert.equal(batch.settled, false);
+  late().fail(batch.turn);
+  assert.equal(batch.wait(), false);
+});
+
 Deno.test("a layer that fails leaves others the threads that it had", async (t) => {
   using dir = new TempDir();
   using repository = newRepository(dir.join("repo"));
   for (const [name, finished] of [["in a file", false], ["between two files", true]] as const) {
     await t.step(name, () => {
       using writer = newWriter(repository);
-      const { objects, credits } = newObjects(repository, writer, 1);
+      const { objects, credits } = newObjects(repository, writer, { idle: 1 });
       objects.externalStart(200);
       objects.externalData(new Uint8Array(4096).subarray(0, finished ? 200 : 100));
       if (finished) objects.externalEnd();
