@@ -117,6 +117,23 @@ export function errno(): number {
   return rawErrno();
 }
 
+/** How often a call is repeated whose errno cannot be its own. */
+const MAX_TRIES = 4;
+
+/**
+ * Makes a call that never fails with EAGAIN of itself, again where errno says so: the runtime waits
+ * for its other threads now and then, and where that happens between a call and the look at errno,
+ * it leaves its own behind. A call that failed has done nothing, so it may be repeated.
+ *
+ * @returns its result; errno() is the call's own when it is negative
+ */
+export function repeated(call: () => number): number {
+  for (let tries = 1;; tries++) {
+    const result = call();
+    if (result >= 0 || tries === MAX_TRIES || errno() !== ERRNO_TABLE.EAGAIN[0]) return result;
+  }
+}
+
 /**
  * Passes a non-negative result on.
  *

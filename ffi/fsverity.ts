@@ -6,7 +6,7 @@ import {
   objectIdFromBytes,
   UnsupportedError,
 } from "../lib/base/mod.ts";
-import { errno, ErrnoError, errnoNumber } from "./errno.ts";
+import { errno, ErrnoError, errnoNumber, repeated } from "./errno.ts";
 import type { Fd } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressable, addressOf } from "./memory.ts";
@@ -52,9 +52,10 @@ export function enableVerity(fd: Fd | number, algorithm: Algorithm): EnableResul
   enableView.setUint32(VERITY_ENABLE_ARG.blockSize[0], 2 ** algorithm.lgBlockSize, true);
   const number = typeof fd === "number" ? fd : fd.number;
   for (;;) {
-    if (libc().ioctl(number, VERITY_IOCTL.ENABLE_VERITY, addressOf(enableArg)) === 0) {
-      return "enabled";
-    }
+    const result = repeated(() =>
+      libc().ioctl(number, VERITY_IOCTL.ENABLE_VERITY, addressOf(enableArg))
+    );
+    if (result === 0) return "enabled";
     const code = errno();
     if (code === errnoNumber("EINTR")) continue;
     if (code === errnoNumber("EEXIST")) return "already";
@@ -78,7 +79,10 @@ export function measureVerity(
   digestView.setUint16(VERITY_DIGEST.algorithm[0], 0, true);
   digestView.setUint16(VERITY_DIGEST.size[0], algorithm.size, true);
   const number = typeof fd === "number" ? fd : fd.number;
-  if (libc().ioctl(number, VERITY_IOCTL.MEASURE_VERITY, addressOf(digestArg)) !== 0) {
+  const result = repeated(() =>
+    libc().ioctl(number, VERITY_IOCTL.MEASURE_VERITY, addressOf(digestArg))
+  );
+  if (result !== 0) {
     const code = errno();
     if (code === errnoNumber("ENODATA")) return "missing";
     if (isUnsupported(code)) return "unsupported";

@@ -1,5 +1,5 @@
 /** Opening, linking, renaming and removing names. */
-import { check, errno, ErrnoError, errnoNumber, isErrno } from "./errno.ts";
+import { check, errno, ErrnoError, errnoNumber, isErrno, repeated } from "./errno.ts";
 import { AT_FDCWD, type DirArg, dirNumber, Fd } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressable, addressOf, cBytes, cPath, type PathArg } from "./memory.ts";
@@ -64,7 +64,7 @@ export function tryOpenNumber(dir: DirArg, path: PathArg, options: OpenOptions):
   const flags = (options.flags ?? O.RDONLY) | O.CLOEXEC;
   const at = dirNumber(dir);
   for (;;) {
-    const number = symbols.openat(at, cPath(path), flags, options.mode ?? 0o644);
+    const number = repeated(() => symbols.openat(at, cPath(path), flags, options.mode ?? 0o644));
     if (number >= 0 || errno() !== errnoNumber("EINTR")) return number;
   }
 }
@@ -77,7 +77,7 @@ export function tryOpenNumber(dir: DirArg, path: PathArg, options: OpenOptions):
 export function openBytes(dir: number, name: ByteString, flags: number): number {
   const symbols = libc();
   for (;;) {
-    const number = symbols.openat(dir, cBytes(name), flags | O.CLOEXEC, 0);
+    const number = repeated(() => symbols.openat(dir, cBytes(name), flags | O.CLOEXEC, 0));
     if (number >= 0) return number;
     const code = errno();
     if (code !== errnoNumber("EINTR")) return -code;
@@ -140,7 +140,9 @@ export function openAt2(
   const symbols = libc();
   const at = dirNumber(dir);
   const how = addressOf(openHow);
-  const number = symbols.syscall_fd(OPENAT2, at, cPath(path), how, OPEN_HOW_SIZE, 0, 0);
+  const number = repeated(() =>
+    symbols.syscall_fd(OPENAT2, at, cPath(path), how, OPEN_HOW_SIZE, 0, 0)
+  );
   return new Fd(check(number, "openat2", path));
 }
 
@@ -157,14 +159,18 @@ export function linkFd(fd: Fd | number, dir: DirArg, name: PathArg): boolean {
   const at = dirNumber(dir);
   if (emptyPathLinks) {
     // One lookup less than by /proc; needs CAP_DAC_READ_SEARCH, else the kernel says ENOENT.
-    const result = symbols.linkat(number, cPath(""), at, cPath(name, 1), AT.EMPTY_PATH);
+    const result = repeated(() =>
+      symbols.linkat(number, cPath(""), at, cPath(name, 1), AT.EMPTY_PATH)
+    );
     if (result === 0) return true;
     const code = errno();
     if (code === errnoNumber("EEXIST")) return false;
     if (code !== errnoNumber("ENOENT")) throw new ErrnoError("linkat", code, name);
   }
-  const proc = cPath(`/proc/self/fd/${number}`);
-  const result = symbols.linkat(AT_FDCWD, proc, at, cPath(name, 1), AT.SYMLINK_FOLLOW);
+  const proc = `/proc/self/fd/${number}`;
+  const result = repeated(() =>
+    symbols.linkat(AT_FDCWD, cPath(proc), at, cPath(name, 1), AT.SYMLINK_FOLLOW)
+  );
   if (result === 0) {
     emptyPathLinks = false;
     return true;
@@ -176,19 +182,16 @@ export function linkFd(fd: Fd | number, dir: DirArg, name: PathArg): boolean {
 
 /** Makes a hard link. */
 export function linkAt(from: DirArg, fromName: PathArg, to: DirArg, toName: PathArg): void {
-  const result = libc().linkat(
-    dirNumber(from),
-    cPath(fromName),
-    dirNumber(to),
-    cPath(toName, 1),
-    0,
+  const result = repeated(() =>
+    libc().linkat(dirNumber(from), cPath(fromName), dirNumber(to), cPath(toName, 1), 0)
   );
   check(result, "linkat", toName);
 }
 
 /** Makes a symbolic link with text `target`. */
 export function symlinkAt(target: PathArg, dir: DirArg, name: PathArg): void {
-  check(libc().symlinkat(cPath(target), dirNumber(dir), cPath(name, 1)), "symlinkat", name);
+  const result = repeated(() => libc().symlinkat(cPath(target), dirNumber(dir), cPath(name, 1)));
+  check(result, "symlinkat", name);
 }
 
 const linkText = addressable(4096);
@@ -200,18 +203,15 @@ const linkText = addressable(4096);
  */
 export function readlinkBytes(dir: number, name: ByteString): ByteString {
   const address = addressOf(linkText);
-  const length = libc().readlinkat(dir, cBytes(name), address, linkText.length);
+  const length = repeated(() => libc().readlinkat(dir, cBytes(name), address, linkText.length));
   if (length < 0) throw new ErrnoError("readlinkat", errno(), name);
   return toByteString(linkText.subarray(0, length));
 }
 
 /** The text of a symbolic link as bytes; `undefined` for ENOENT. */
 export function readlinkAt(dir: DirArg, name: PathArg): Uint8Array | undefined {
-  const length = libc().readlinkat(
-    dirNumber(dir),
-    cPath(name),
-    addressOf(linkText),
-    linkText.length,
+  const length = repeated(() =>
+    libc().readlinkat(dirNumber(dir), cPath(name), addressOf(linkText), linkText.length)
   );
   if (length < 0) {
     const code = errno();
@@ -223,7 +223,9 @@ export function readlinkAt(dir: DirArg, name: PathArg): Uint8Array | undefined {
 
 /** Renames, replacing what is there. */
 export function renameAt(from: DirArg, fromName: PathArg, to: DirArg, toName: PathArg): void {
-  const result = libc().renameat(dirNumber(from), cPath(fromName), dirNumber(to), cPath(toName, 1));
+  const result = repeated(() =>
+    libc().renameat(dirNumber(from), cPath(fromName), dirNumber(to), cPath(toName, 1))
+  );
   check(result, "renameat", toName);
 }
 
@@ -237,14 +239,16 @@ export function renameNoReplace(
   to: DirArg,
   toName: PathArg,
 ): boolean {
-  const result = libc().syscall_fd_fd(
-    RENAMEAT2,
-    dirNumber(from),
-    cPath(fromName),
-    dirNumber(to),
-    cPath(toName, 1),
-    RENAME_NOREPLACE,
-    0,
+  const result = repeated(() =>
+    libc().syscall_fd_fd(
+      RENAMEAT2,
+      dirNumber(from),
+      cPath(fromName),
+      dirNumber(to),
+      cPath(toName, 1),
+      RENAME_NOREPLACE,
+      0,
+    )
   );
   if (result === 0) return true;
   const code = errno();
@@ -254,7 +258,7 @@ export function renameNoReplace(
 
 /** Makes a directory; false when something of that name exists already. */
 export function mkdirAt(dir: DirArg, name: PathArg, mode = 0o755): boolean {
-  const result = libc().mkdirat(dirNumber(dir), cPath(name), mode);
+  const result = repeated(() => libc().mkdirat(dirNumber(dir), cPath(name), mode));
   if (result === 0) return true;
   const code = errno();
   if (code === errnoNumber("EEXIST")) return false;
@@ -268,7 +272,7 @@ export function unlinkAt(
   options: { directory?: boolean } = {},
 ): boolean {
   const flags = options.directory ? AT.REMOVEDIR : 0;
-  const result = libc().unlinkat(dirNumber(dir), cPath(name), flags);
+  const result = repeated(() => libc().unlinkat(dirNumber(dir), cPath(name), flags));
   if (result === 0) return true;
   const code = errno();
   if (code === errnoNumber("ENOENT")) return false;

@@ -1,5 +1,5 @@
 /** File metadata: statx(2), statfs(2), access checks. */
-import { check, errno, ErrnoError, errnoNumber } from "./errno.ts";
+import { check, errno, ErrnoError, errnoNumber, repeated } from "./errno.ts";
 import { type DirArg, dirNumber, type Fd, fdNumber } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressable, addressOf, cPath, type PathArg } from "./memory.ts";
@@ -105,26 +105,13 @@ export class FileStat {
   }
 }
 
-/** How often a call is repeated whose errno cannot be its own. */
-const MAX_TRIES = 4;
-const EAGAIN = errnoNumber("EAGAIN");
-
 /** Fills the scratch buffer; a negative result means errno() is set. */
 function statx(dir: number, path: PathArg, flags: number): number {
-  for (let tries = 1;; tries++) {
-    const result = libc().syscall_fd(
-      STATX_SYSCALL,
-      dir,
-      cPath(path),
-      flags,
-      STATX_BASIC_STATS,
-      addressOf(buffer),
-      0,
-    );
-    // The runtime waits for its other threads now and then, which leaves EAGAIN behind when it
-    // happens between a call and the look at errno; statx(2) itself never fails with that.
-    if (result === 0 || tries === MAX_TRIES || errno() !== EAGAIN) return result;
-  }
+  const name = cPath(path);
+  const out = addressOf(buffer);
+  return repeated(() =>
+    libc().syscall_fd(STATX_SYSCALL, dir, name, flags, STATX_BASIC_STATS, out, 0)
+  );
 }
 
 /** Metadata of an open file. */

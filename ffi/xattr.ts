@@ -3,7 +3,7 @@
  * (XATTR_LIST_MAX and XATTR_SIZE_MAX in linux/limits.h).
  */
 import { type ByteString, toByteString } from "../lib/base/mod.ts";
-import { check, errno, ErrnoError, errnoNumber } from "./errno.ts";
+import { check, errno, ErrnoError, errnoNumber, repeated } from "./errno.ts";
 import { type Fd, fdNumber } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressable, addressOf, cBytes, cPath, type PathArg } from "./memory.ts";
@@ -36,7 +36,8 @@ function readAll(
   for (let start = 0; start < length;) {
     let end = names.indexOf(0, start);
     if (end < 0 || end > length) end = length;
-    const got = get(base + start);
+    const at = base + start;
+    const got = repeated(() => get(at));
     if (got >= 0) {
       out.push(toByteString(names.subarray(start, end)), toByteString(value.subarray(0, got)));
     } else {
@@ -59,7 +60,7 @@ function readAll(
 export function fdXattrs(fd: Fd | number): ByteString[] | undefined {
   const symbols = libc();
   const number = fdNumber(fd);
-  const length = symbols.flistxattr(number, addressOf(names), LIMIT);
+  const length = repeated(() => symbols.flistxattr(number, addressOf(names), LIMIT));
   if (length === 0) return undefined;
   const code = length < 0 ? errno() : 0;
   if (code === EBADF) {
@@ -90,7 +91,7 @@ function pathXattrs(
   const symbols = libc();
   const list = options.follow ? symbols.listxattr : symbols.llistxattr;
   const read = options.follow ? symbols.getxattr : symbols.lgetxattr;
-  const length = list(path, addressOf(names), LIMIT);
+  const length = repeated(() => list(path, addressOf(names), LIMIT));
   const code = length < 0 ? errno() : 0;
   const get = (name: number) => read(path, name, addressOf(value), LIMIT);
   return readAll({ length, code }, get, shown);
@@ -101,11 +102,11 @@ export function getXattr(fd: Fd | number, name: ByteString): ByteString | undefi
   const symbols = libc();
   const number = fdNumber(fd);
   const key = cBytes(name, 1);
-  let length = symbols.fgetxattr(number, key, addressOf(value), LIMIT);
+  let length = repeated(() => symbols.fgetxattr(number, key, addressOf(value), LIMIT));
   let code = length < 0 ? errno() : 0;
   if (code === EBADF) {
     const path = cPath(`/proc/self/fd/${number}`);
-    length = symbols.getxattr(path, key, addressOf(value), LIMIT);
+    length = repeated(() => symbols.getxattr(path, key, addressOf(value), LIMIT));
     code = length < 0 ? errno() : 0;
   }
   if (length >= 0) return toByteString(value.subarray(0, length));

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
-import { ErrnoError, errnoText, isErrno, openPath } from "../../ffi/mod.ts";
+import { errno, repeated } from "../../ffi/errno.ts";
+import { libc } from "../../ffi/libc.ts";
+import { cPath } from "../../ffi/memory.ts";
+import { AT_FDCWD, ErrnoError, errnoText, flock, isErrno, openPath } from "../../ffi/mod.ts";
 import { loadNative } from "../helpers/native.ts";
 import { runOk } from "../helpers/run.ts";
+import { TempDir } from "../helpers/temp.ts";
 
 loadNative();
 
@@ -69,4 +73,24 @@ Deno.test("ErrnoError tells the call, the path and the reason", () => {
   assert.equal(errnoText(4000), "Unknown error (os error 4000)");
   assert.ok(error.is("ENOENT", "EACCES") && !error.is("ENOENT"));
   assert.ok(!isErrno(new Error("EACCES"), "EACCES"));
+});
+
+Deno.test("repeated() makes a call again where errno is not the call's own, and not for ever", () => {
+  using dir = new TempDir();
+  const path = dir.write("file", "");
+  using held = openPath(path);
+  using other = openPath(path);
+  flock(held, "exclusive");
+  /** Fails with EAGAIN, as what the runtime does between two calls may. */
+  const foreign = () => libc().flock(other.number, 2 | 4);
+  const own = () => libc().mkdirat(AT_FDCWD, cPath(path), 0o755);
+  for (const times of [0, 1, 3]) {
+    let calls = 0;
+    assert.equal(repeated(() => calls++ < times ? foreign() : own()), -1);
+    assert.equal(errnoText(errno()), "File exists (os error 17)");
+    assert.equal(calls, times + 1);
+  }
+  let calls = 0;
+  assert.equal(repeated(() => (calls++, foreign())), -1);
+  assert.deepEqual([calls, errno()], [4, 11]);
 });
