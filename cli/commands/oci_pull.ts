@@ -4,6 +4,7 @@ import { planPull, policyAdmission, pullImage, type PullResult } from "../../lib
 import { type CommandUnknownOpts, Option } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
+import { UsageError } from "../errors.ts";
 import { jobsOption } from "../jobs.ts";
 import { addPullOptions, type PullFlags, refusePullOptions } from "../not_yet.ts";
 import { platformOption } from "../platform_option.ts";
@@ -29,6 +30,9 @@ docker-archive:PATH[:NAME] or docker-daemon:NAME. Every digest is checked before
 name. The policy (policy.json) must accept the image; where there is none, only images on this
 machine are. A download that was interrupted goes on where it stopped. Prints the digests of
 manifest and config and the verity of the stored manifest.`;
+
+/** Nobody would look for a new image below the name of the way to it. */
+const DELTA_NAME = "the tag is the delta's reference; NAME or --name-from-target gives another";
 
 function show({ stdout }: Context, result: PullResult): void {
   const { stats } = result;
@@ -73,6 +77,10 @@ export function command(context: Context): CommandUnknownOpts {
         "[NAME]",
         "Tag name to assign to the pulled image (defaults to the image reference)",
       )
+      .option(
+        "--name-from-target",
+        "Tag the image by the name that its own manifest says, a delta's by that of its target",
+      )
       .addOption(platformOption())
       .addOption(jobsOption())
       .option(
@@ -110,9 +118,13 @@ export function command(context: Context): CommandUnknownOpts {
   )
     .action(async (reference, name, options) => {
       refusePullOptions(options as PullFlags);
+      if (name !== undefined && options.nameFromTarget) {
+        throw new UsageError("the argument '[NAME]' cannot be used with '--name-from-target'");
+      }
       using repository = openRepository(context);
       const pull = {
         ...(name === undefined ? {} : { name }),
+        nameFromTarget: options.nameFromTarget ?? false,
         ...(options.platform === undefined ? {} : { platform: options.platform }),
         ...(options.jobs === undefined ? {} : { jobs: options.jobs }),
         repair: options.repair ?? false,
@@ -133,6 +145,9 @@ export function command(context: Context): CommandUnknownOpts {
       const result = await context.working((progress) =>
         pullImage(repository, reference, { ...pull, admit, progress })
       );
+      if (result.fromDelta && name === undefined && !options.nameFromTarget) {
+        context.note(DELTA_NAME);
+      }
       if (!options.json) return show(context, result);
       const { stats } = result;
       context.stdout.json({

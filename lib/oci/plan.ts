@@ -12,6 +12,7 @@ import { completeImage, type ImageDocuments, missingLayers, wantedLayers } from 
 import type { WantedLayer } from "./layer_supply.ts";
 import { type Descriptor, type ImageSource, nativePlatform, openSource } from "../transport/mod.ts";
 import type { PullOptions } from "./pull.ts";
+import { targetName } from "./target_name.ts";
 
 /** A way to come by the missing layers. */
 export interface PlannedWay {
@@ -89,6 +90,9 @@ export async function planPull(
   const documents = delta === undefined
     ? { selected, configBytes: await source.document(selected.manifest.config, "image config") }
     : await readDeltaTarget(source, delta);
+  if (options.nameFromTarget && options.name === undefined) {
+    targetName(documents.selected.manifest);
+  }
   const need = needOf(repository, source, { documents, repair: options.repair });
   const { missing, wanted } = need;
   const full = delta === undefined || source.remote ? wayOf(source, missing) : undefined;

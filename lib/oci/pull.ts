@@ -41,6 +41,7 @@ import {
 import { wholeBlobs } from "./layer_supply.ts";
 import { assertRoom } from "./room.ts";
 import { tagRef } from "./tags.ts";
+import { targetName } from "./target_name.ts";
 
 /** Shortest pause before another try that is worth a message, in milliseconds. */
 const TOLD_PAUSE = 1000;
@@ -49,6 +50,11 @@ const TOLD_PAUSE = 1000;
 export interface PullOptions {
   /** Tag to make. @default the image reference as given */
   name?: string;
+  /**
+   * Make the tag that the image's own manifest asks for (`org.opencontainers.image.ref.name`), which
+   * in a delta is the target's. Has no effect with `name`. @default false
+   */
+  nameFromTarget?: boolean;
   /** Platform to choose from an index. @default the one this program runs on */
   platform?: Platform;
   /** Workers. @default navigator.hardwareConcurrency */
@@ -109,6 +115,8 @@ export interface PullResult {
   readonly manifestStream: ObjectId;
   /** The tag that was made. */
   readonly tag: string;
+  /** Whether the reference led to a delta; the image is the one that it makes. */
+  readonly fromDelta: boolean;
   /** Id of the image in the repository's default format; `undefined` for artifacts. */
   readonly image: ObjectId | undefined;
   /** Counters over all layers that were imported. */
@@ -129,7 +137,8 @@ export interface PullResult {
  * @param reference as of {@linkcode openSource}
  * @throws {InvalidNameError} for a bad tag or reference; nothing was read then
  * @throws {PolicyError} when the repository cannot be written to; nothing was read then
- * @throws {NotFoundError} when there is no such image, or none for the platform
+ * @throws {NotFoundError} when there is no such image, or none for the platform, or it says no name
+ * and is to be called by that
  * @throws {DigestMismatchError} when the content is not what was announced; as a cause
  */
 export async function pullImage(
@@ -137,8 +146,8 @@ export async function pullImage(
   reference: string,
   options: PullOptions = {},
 ): Promise<PullResult> {
-  const tag = options.name ?? reference;
-  tagRef(tag);
+  const tag = options.name ?? (options.nameFromTarget ? undefined : reference);
+  if (tag !== undefined) tagRef(tag);
   repository.assertWritable();
   const { signal, progress, registry } = options;
   const opened: SourceOptions = {
@@ -167,9 +176,9 @@ export async function pullImage(
 async function pullFrom(
   repository: Repository,
   source: ImageSource,
-  options: PullOptions & { tag: string },
+  options: PullOptions & { tag: string | undefined },
 ): Promise<PullResult> {
-  const { tag, platform = nativePlatform(), jobs, repair, signal, progress } = options;
+  const { platform = nativePlatform(), jobs, repair, signal, progress } = options;
   const selected = await source.resolve({ platform });
   const { manifest, original } = selected;
   const delta = isDelta(manifest);
@@ -190,6 +199,7 @@ async function pullFrom(
       stored: deltaAttachments(source, manifest),
     });
   }
+  const tag = options.tag ?? targetName(documents.selected.manifest);
   const imported = await importImage(repository, documents, {
     tag,
     supply,
@@ -208,6 +218,7 @@ async function pullFrom(
     ...(original === undefined ? {} : { sourceDigest: original.descriptor.digest }),
     configDigest: documents.selected.manifest.config.digest,
     tag,
+    fromDelta: delta,
     ...imported,
     layers,
     ...(found === undefined ? {} : { delta: found }),
