@@ -34,7 +34,7 @@ export {
   parseMetadata,
   REPOSITORY_VERSION,
 } from "./meta.ts";
-export { checkRefName, decodeRefComponent, encodeRefComponent } from "./names.ts";
+export { checkRefName, decodeRefComponent, encodeRefComponent, randomName } from "./names.ts";
 export type { ObjectFile, StoredObject, StoreOutcome } from "./object_file.ts";
 export { ObjectDirectory, type ObjectDirectoryOptions } from "./object_write.ts";
 export { SpaceWatch } from "./space_watch.ts";

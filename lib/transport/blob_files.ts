@@ -1,9 +1,10 @@
 /** Blobs as files of a directory: what layouts and `dir:` have in common. */
-import { type Digest, nodeHash, toHex } from "../base/mod.ts";
+import { ComposefsError, type Digest, nodeHash, toHex } from "../base/mod.ts";
 import {
   AT_FDCWD,
   carved,
   type Fd,
+  flock,
   fstat,
   fsync,
   isErrno,
@@ -12,19 +13,50 @@ import {
   openAt,
   openDir,
   preadFull,
+  readDir,
   renameAt,
   statAt,
+  tryFlock,
   unlinkAt,
   writeAll,
 } from "../../ffi/mod.ts";
+import { randomName } from "../repository/mod.ts";
 import { digestHash } from "./blob.ts";
+import { TEMPORARY } from "./scratch.ts";
 
 const PIECE = 1 << 20;
+/** Others may remove a new file between our making and locking it; this often is enough. */
+const TRIES = 8;
 
-/** A directory that is made with its parents when it is missing. */
+/**
+ * A directory that is made with its parents when it is missing. What somebody who was killed has
+ * left in it is removed: who still writes a file holds a lock on it (flock).
+ */
 export function openMadeDirectory(path: string): Fd {
   Deno.mkdirSync(path, { recursive: true });
-  return openDir(AT_FDCWD, path);
+  const dir = openDir(AT_FDCWD, path);
+  try {
+    for (const { name } of readDir(dir)) {
+      if (name.startsWith(TEMPORARY)) removeAbandoned(dir, name);
+    }
+  } catch (error) {
+    dir.close();
+    throw error;
+  }
+  return dir;
+}
+
+/** Removes a temporary file that nobody is at. */
+function removeAbandoned(dir: Fd, name: string): void {
+  try {
+    // Some network file systems lock only what may be written to.
+    using fd = openAt(dir, name, { flags: O.RDWR | O.NOFOLLOW | O.NONBLOCK });
+    if (fstat(fd).isFile && tryFlock(fd, "exclusive")) unlinkAt(dir, name);
+  } catch (error) {
+    // It is gone, or not ours.
+    if (isErrno(error, "ENOENT", "ELOOP", "EISDIR", "ENXIO", "EACCES", "EPERM")) return;
+    throw error;
+  }
 }
 
 /** Whether a file is there with this size and content. */
@@ -50,46 +82,70 @@ export function isIntact(
 /** Gives an unnamed file its name in one step, replacing what is there; durable before that. */
 export function placeFile(fd: Fd, dir: Fd, name: string): void {
   fsync(fd);
-  const temporary = temporaryName(name);
+  const temporary = TEMPORARY + randomName();
+  flock(fd, "exclusive");
   try {
     if (linkFd(fd, dir, name)) return;
-    unlinkAt(dir, temporary);
     linkFd(fd, dir, temporary);
   } catch (error) {
-    // A file that was made with a name and lost it cannot get another one: it is copied.
     if (!isErrno(error, "ENOENT")) throw error;
-    copyFile(fd, dir, temporary);
+    // A file that was made with a name and lost it cannot get another one: it is copied.
+    return writeFile(dir, name, (to) => copyFile(fd, to));
   }
-  renameAt(dir, temporary, dir, name);
+  rename(dir, temporary, name);
 }
 
-function copyFile(from: Fd, dir: Fd, name: string): void {
-  using to = openAt(dir, name, { flags: O.CREAT | O.TRUNC | O.WRONLY, mode: 0o644 });
+function copyFile(from: Fd, to: Fd): void {
   const piece = new Uint8Array(PIECE);
   for (let offset = 0;;) {
     const got = preadFull(from, piece, offset);
-    writeAll(to, piece.subarray(0, got), name);
+    writeAll(to, piece.subarray(0, got));
     offset += got;
     if (got < piece.length) break;
   }
-  fsync(to);
-}
-
-function temporaryName(name: string): string {
-  return `.cfs-${Deno.pid}-${name}`;
 }
 
 /** Writes a file in one step: what reads it sees the old content or the new one. */
 export function replaceFile(dir: Fd, name: string, bytes: Uint8Array): void {
-  const temporary = temporaryName(name);
-  using fd = openAt(dir, temporary, { flags: O.CREAT | O.TRUNC | O.WRONLY, mode: 0o644 });
+  writeFile(dir, name, (fd) => writeAll(fd, carved(bytes), name));
+}
+
+function writeFile(dir: Fd, name: string, write: (fd: Fd) => void): void {
+  const temporary = makeTemporary(dir);
+  using fd = temporary.fd;
   try {
-    writeAll(fd, carved(bytes));
+    write(fd);
     fsync(fd);
+  } catch (error) {
+    unlinkAt(dir, temporary.name);
+    throw error;
+  }
+  rename(dir, temporary.name, name);
+}
+
+function rename(dir: Fd, temporary: string, name: string): void {
+  try {
     renameAt(dir, temporary, dir, name);
   } catch (error) {
     unlinkAt(dir, temporary);
     throw error;
+  }
+}
+
+/** Makes a file that others let be as long as it is open. */
+function makeTemporary(dir: Fd): { fd: Fd; name: string } {
+  for (let tries = 1;; tries++) {
+    const name = TEMPORARY + randomName();
+    const fd = openAt(dir, name, { flags: O.CREAT | O.EXCL | O.WRONLY, mode: 0o644 });
+    try {
+      if (tryFlock(fd, "exclusive") && fstat(fd).nlink > 0) return { fd, name };
+      if (tries === TRIES) throw new ComposefsError("CFS_FAILED", `Others remove ${name} at once`);
+    } catch (error) {
+      fd.close();
+      unlinkAt(dir, name);
+      throw error;
+    }
+    fd.close();
   }
 }
 

@@ -35,6 +35,7 @@ class LayoutDestination implements ImageDestination {
     this.#root = openMadeDirectory(target.path);
     try {
       this.#directory("sha256");
+      if (statAt(this.#root, "blobs/sha512") !== undefined) this.#directory("sha512");
       // An index that nobody could add to is met before all the work, not after it.
       this.#index();
     } catch (error) {

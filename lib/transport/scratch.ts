@@ -1,6 +1,10 @@
 /** Files without names. */
 import { withContext } from "../base/mod.ts";
-import { AT_FDCWD, type Fd, isErrno, O, openAt, openPath } from "../../ffi/mod.ts";
+import { randomName } from "../repository/mod.ts";
+import { AT_FDCWD, type Fd, isErrno, O, openAt, unlinkAt } from "../../ffi/mod.ts";
+
+/** What files are called while they have a name that is not theirs to keep. */
+export const TEMPORARY = ".cfs-";
 
 /**
  * Opens an unnamed file that vanishes with its descriptor.
@@ -15,12 +19,10 @@ export function openScratch(dir: string, options: { mode?: number } = {}): Fd {
   } catch (error) {
     if (!isErrno(error, "EOPNOTSUPP", "EISDIR", "ENOSYS")) throw error;
   }
-  const path = Deno.makeTempFileSync({ dir, prefix: ".cfs-" });
-  try {
-    return openPath(path, { flags: O.RDWR });
-  } finally {
-    Deno.removeSync(path);
-  }
+  const path = `${dir}/${TEMPORARY}${randomName()}`;
+  const fd = openAt(AT_FDCWD, path, { flags: O.CREAT | O.EXCL | O.RDWR, mode });
+  unlinkAt(AT_FDCWD, path);
+  return fd;
 }
 
 /** Where temporary files go; an empty variable counts as none. */

@@ -45,7 +45,7 @@ async function killPush(path: string, destination: string, after: number): Promi
 function assertSoundLayout(path: string): boolean {
   const blobs = new Set<string>();
   for (const { name } of entries(`${path}/blobs/sha256`)) {
-    if (name.startsWith(".cfs-")) continue; // left behind under a name that nothing has
+    if (name.startsWith(".cfs-")) continue; // the next push removes it
     const bytes = Deno.readFileSync(`${path}/blobs/sha256/${name}`);
     assert.equal(createHash("sha256").update(bytes).digest("hex"), name);
     blobs.add(name);
@@ -65,6 +65,16 @@ function assertSoundLayout(path: string): boolean {
 
 function entries(path: string): Deno.DirEntry[] {
   return exists(path) ? [...Deno.readDirSync(path)] : [];
+}
+
+/** Names in a layout that nothing goes by any more. */
+function temporaries(path: string): string[] {
+  const names = [path, `${path}/blobs/sha256`].filter((one) => isDirectory(one)).flatMap(entries);
+  return names.map(({ name }) => name).filter((name) => name.startsWith(".cfs-"));
+}
+
+function isDirectory(path: string): boolean {
+  return exists(path) && Deno.lstatSync(path).isDirectory;
 }
 
 function exists(path: string): boolean {
@@ -148,6 +158,7 @@ for (const [transport, { rounds, needs, check }] of Object.entries(PLACES)) {
         assert.equal(digest ?? again, again);
         digest = again;
         check(out);
+        assert.deepEqual(temporaries(out), []);
         if (round % 10 === 0) assert.equal(await pulledDigest(destination, dir), again);
         Deno.removeSync(out, { recursive: true });
       }
