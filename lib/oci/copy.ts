@@ -2,6 +2,7 @@
 import {
   ComposefsError,
   type Digest,
+  FormatError,
   type ObjectId,
   PolicyError,
   type ProgressSink,
@@ -119,6 +120,8 @@ async function copyReferrers(
         await signatures.keep(repository, subject, { warn });
         if (repository.streamObject(manifestStream(digest)) === undefined) continue;
       } else {
+        // Signatures may be an index's, or beside the image by a tag; what else is here says so.
+        assertRefersTo(referrer, subject);
         await importStored(repository, referrer, { ...options, name: undefined });
         recordReferrer(repository, digest, subject);
       }
@@ -130,6 +133,13 @@ async function copyReferrers(
     }
   }
   return copied;
+}
+
+/** Checks that an artifact says itself what a link in the repository says of it. */
+function assertRefersTo({ manifest }: OciImage, subject: Digest): void {
+  const said = manifest.subject?.digest;
+  if (said !== undefined && said.equals(subject)) return;
+  throw new FormatError("image manifest", `It refers to ${said ?? "nothing"}, not to ${subject}`);
 }
 
 /** As the reference writes it. */

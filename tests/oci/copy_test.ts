@@ -8,6 +8,7 @@ import {
   listReferrers,
   openImageRef,
 } from "../../lib/oci/mod.ts";
+import { recordReferrer } from "../../lib/oci/image.ts";
 import { registerImage } from "../../lib/oci/register.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { CONTENT_TYPE, type SplitstreamWriter } from "../../lib/splitstream/mod.ts";
@@ -325,6 +326,53 @@ Deno.test("copyImage() takes along what refers to the image, unless told not to"
     assert.deepEqual(referrers.map(String), [second.digest]);
     assert.match(warnings.join("\n"), new RegExp(`^referrer ${first.digest} is left out: .+$`));
   });
+});
+
+Deno.test("copyImage() leaves out what does not say that it refers to the image", async (t) => {
+  using dir = new TempDir();
+  const maker = new LayoutMaker(dir.join("layout"));
+  const image = maker.image({ layers: layers(), platform: AMD64 });
+  const entry = ({ mediaType, digest, size }: typeof image) => ({ mediaType, digest, size });
+  const artifact = (text: string, subject: typeof image | undefined, type = "text/plain") =>
+    maker.json({
+      schemaVersion: 2,
+      mediaType: TYPE.manifest,
+      artifactType: "application/x-test",
+      config: maker.blob("{}", TYPE.empty),
+      layers: [maker.blob(text, type)],
+      ...(subject === undefined ? {} : { subject: entry(subject) }),
+    }, TYPE.manifest);
+  const right = artifact("right", image);
+  const signature = "application/vnd.dev.sigstore.bundle.v0.3+json";
+  const wrong = { "another's": artifact("other", right), "nobody's": artifact("none", undefined) };
+  // The signature of an index is kept with the image that was chosen from it.
+  const kept = artifact("signature", right, signature);
+  const all = [image, right, ...Object.values(wrong), kept];
+  maker.index(all);
+  using from = newRepository(dir.join("from"));
+  for (const [i] of all.entries()) {
+    await pull(from, `oci:${maker.path}:@${i}`, { name: `n${i}` });
+  }
+  const { manifestDigest } = openImageRef(from, "n0");
+  for (const { digest } of all.slice(1)) {
+    recordReferrer(from, openImageRef(from, `@${digest}`).manifestDigest, manifestDigest);
+  }
+  const warnings: string[] = [];
+  using to = newRepository(dir.join("to"));
+  const { referrers } = await copyImage(to, "n0", {
+    from,
+    progress: (event) => event.type === "warning" && warnings.push(event.text),
+  });
+  assert.deepEqual(referrers.map(String), [right.digest, kept.digest].sort());
+  assert.equal(warnings.length, Object.keys(wrong).length);
+  for (const [name, { digest }] of Object.entries(wrong)) {
+    await t.step(name, () => {
+      const said = name === "nobody's" ? "nothing" : right.digest;
+      const reason = `It refers to ${said}, not to ${manifestDigest}`;
+      assert.ok(warnings.includes(`referrer ${digest} is left out: ${reason}`), warnings.join());
+      assert.throws(() => openImageRef(to, `@${digest}`), { name: "NotFoundError" });
+    });
+  }
 });
 
 testWith({
