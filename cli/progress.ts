@@ -70,18 +70,22 @@ function plainDisplay(stderr: Output): ProgressDisplay {
   };
 }
 
-/** Loads the bars when the first event comes: small commands end before there is one. */
-function barDisplay(stderr: Output, bars: ProgressBars): ProgressDisplay {
+/**
+ * Starts the bars when the first event comes: small commands end before there is one, and until then
+ * signals end the program at once, even while it waits for a lock.
+ */
+function barDisplay(stderr: Output, start: () => ProgressBars): ProgressDisplay {
+  let bars: ProgressBars | undefined;
   return {
     sink(event) {
       if (event.type === "message" || event.type === "warning") {
-        bars.clear();
+        bars?.clear();
         stderr.line(plainLine(event)!);
         stderr.flush();
-      } else bars.show(event);
+      } else (bars ??= start()).show(event);
     },
     [Symbol.dispose]() {
-      bars.stop();
+      bars?.stop();
     },
   };
 }
@@ -99,5 +103,5 @@ export async function progressDisplay(
   if (mode === "json") return jsonDisplay(stderr);
   if (mode === "plain") return plainDisplay(stderr);
   const { ProgressBars } = await import("./progress_bars.ts");
-  return barDisplay(stderr, new ProgressBars());
+  return barDisplay(stderr, () => new ProgressBars());
 }

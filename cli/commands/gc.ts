@@ -34,11 +34,14 @@ export function command(context: Context): CommandUnknownOpts {
     .action(async (options) => {
       using repository = openRepository(context);
       const roots = (options.root as string[] | undefined) ?? [];
-      const result = repository.gc({
-        dryRun: options.dryRun ?? false,
-        roots: roots.map((root) => gcRoot(repository, root)),
-        staleRefs: () => staleReferrers(repository),
-      });
+      const result = await context.working((progress) =>
+        repository.gcInTurns({
+          dryRun: options.dryRun ?? false,
+          roots: roots.map((root) => gcRoot(repository, root)),
+          staleRefs: () => staleReferrers(repository),
+          progress,
+        })
+      );
       // What is known of layers that are gone; it is only to find things faster.
       if (!result.dryRun) pruneContentIndexes(repository);
       if (!result.dryRun) await pruneOldJournals(repository);

@@ -1,32 +1,19 @@
 /** Garbage collection (spec: repository 8, 14.5). */
 import {
-  ComposefsError,
   FormatError,
-  NotFoundError,
+  letMessagesIn,
   type ObjectId,
   objectPath,
-  withContext,
+  type ProgressSink,
 } from "../base/mod.ts";
-import {
-  ErrnoError,
-  errnoText,
-  flock,
-  isErrno,
-  preadFull,
-  readDir,
-  statAt,
-  unlinkAt,
-} from "../../ffi/mod.ts";
-import { listObjects } from "../erofs/mod.ts";
-import { isSplitstream, SPLITSTREAM_HEAD_SIZE } from "../splitstream/mod.ts";
+import { ErrnoError, errnoText, flock, isErrno, readDir, statAt, unlinkAt } from "../../ffi/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
 import { pruneDownloads } from "./downloads.ts";
 import { entryObject, listEntries } from "./entries.ts";
-import { imageDigest, readImage } from "./images.ts";
+import { CATEGORIES, Marker, objectIsThere } from "./gc_mark.ts";
 import { TMP_LINK_PREFIX } from "./links.ts";
 import { TMP_OBJECT_PREFIX } from "./object_write.ts";
-import { type Category, listRefs, UNREADABLE_DIRECTORY, walkRefs } from "./refs.ts";
-import { openStreamObject } from "./streams.ts";
+import { type Category, listRefs } from "./refs.ts";
 
 /** How to collect garbage. */
 export interface GcOptions {
@@ -41,6 +28,8 @@ export interface GcOptions {
    * Names below `streams/refs` that are no roots any more and are removed; asked for under the lock.
    */
   staleRefs?: () => Iterable<string>;
+  /** Told how many objects were found to be needed (`mark`), then looked at (`objects`). */
+  progress?: ProgressSink;
 }
 
 /** What was (or would be) removed. */
@@ -61,8 +50,6 @@ export interface GcResult {
   readonly warnings: readonly string[];
 }
 
-const CATEGORIES: readonly Category[] = ["images", "streams"];
-
 /**
  * Removes every object that no reference leads to. Waits until nobody else has the repository open.
  *
@@ -70,23 +57,89 @@ const CATEGORIES: readonly Category[] = ["images", "streams"];
  * @throws {ComposefsError} when a root cannot be read; nothing is removed then
  */
 export function collectGarbage(state: RepositoryState, options: GcOptions = {}): GcResult {
-  const dryRun = options.dryRun ?? false;
-  if (dryRun) return collect(state, options);
+  const work = lockedWork(state, options);
+  for (;;) {
+    const { done, value } = work.next();
+    if (done) return value;
+  }
+}
+
+/** Longest that timers and signals wait, in ms, where one object or reference does not take longer. */
+const TURN_MS = 50;
+
+/**
+ * As {@linkcode collectGarbage}, but others in this program get their turns. They must leave the
+ * repository alone meanwhile: what they store may be removed.
+ *
+ * @throws as {@linkcode collectGarbage}
+ */
+export async function collectGarbageInTurns(
+  state: RepositoryState,
+  options: GcOptions = {},
+): Promise<GcResult> {
+  let last = performance.now();
+  const work = lockedWork(state, options);
+  try {
+    for (;;) {
+      const { done, value } = work.next();
+      if (done) return value;
+      if (performance.now() - last < TURN_MS) continue;
+      await letMessagesIn();
+      last = performance.now();
+    }
+  } finally {
+    work.return(undefined as never); // gives the lock back in any case
+  }
+}
+
+/** The work under the lock that it takes; each step is short. */
+function* lockedWork(
+  state: RepositoryState,
+  options: GcOptions,
+): Generator<undefined, GcResult, void> {
+  if (options.dryRun) return yield* collect(state, options);
   assertWritable(state);
   flock(state.root, "exclusive");
   try {
     // Upgrading the lock lets others in for a moment, so nothing that was read before counts.
-    return collect(state, options);
+    return yield* collect(state, options);
   } finally {
     flock(state.root, "shared");
   }
 }
 
-function collect(state: RepositoryState, options: GcOptions): GcResult {
+/** Marks step by step. */
+function* marked(
+  marker: Marker,
+  options: GcOptions & { stale: ReadonlySet<string> },
+): Generator<undefined, ReadonlySet<ObjectId>, void> {
+  const { progress } = options;
+  progress?.({ type: "started", id: "mark", unit: "objects" });
+  const steps = marker.mark(options.roots ?? [], options.stale);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) {
+      progress?.({ type: "done", id: "mark", transferred: value.size });
+      return value;
+    }
+    progress?.({ type: "progress", id: "mark", done: value });
+    yield;
+  }
+}
+
+/** Objects that are looked at in one step. */
+const STEP = 256;
+
+function* collect(
+  state: RepositoryState,
+  options: GcOptions,
+): Generator<undefined, GcResult, void> {
+  const { progress } = options;
   const warnings: string[] = [];
   const stale = new Set(options.staleRefs?.());
-  const live = new Marker(state, warnings).mark(options.roots ?? [], stale);
+  const live = yield* marked(new Marker(state, warnings), { ...options, stale });
   const dryRun = options.dryRun ?? false;
+  let seen = 0;
   let objectsRemoved = 0;
   let objectsBytes = 0;
   let temporariesRemoved = 0;
@@ -99,6 +152,7 @@ function collect(state: RepositoryState, options: GcOptions): GcResult {
       return false;
     }
   };
+  progress?.({ type: "started", id: "objects", unit: "objects" });
   for (const entry of state.objects.entries()) {
     if (typeof entry !== "string") {
       if (!entry.path.startsWith(`objects/${TMP_OBJECT_PREFIX}`)) {
@@ -106,12 +160,17 @@ function collect(state: RepositoryState, options: GcOptions): GcResult {
       } else if (unlink(entry.path)) temporariesRemoved++;
       continue;
     }
+    if (++seen % STEP === 0) {
+      progress?.({ type: "progress", id: "objects", done: seen });
+      yield;
+    }
     if (live.has(entry)) continue;
     const size = state.objects.size(entry) ?? 0;
     if (!unlink(`objects/${objectPath(entry)}`)) continue;
     objectsRemoved++;
     objectsBytes += size;
   }
+  progress?.({ type: "done", id: "objects", transferred: seen });
   for (const { name } of readDir(state.root)) {
     if (name.startsWith(TMP_LINK_PREFIX) && unlink(name)) temporariesRemoved++;
   }
@@ -203,156 +262,4 @@ function leadsNowhere(state: RepositoryState, path: string): boolean {
     if (error instanceof ErrnoError) return false; // a loop, for example: left for fsck to report
     throw error;
   }
-}
-
-/** Whether an object can be reached; a file in the place of its directory is as good as nothing. */
-function objectIsThere(state: RepositoryState, id: ObjectId): boolean {
-  try {
-    return state.objects.size(id) !== undefined;
-  } catch (error) {
-    if (isErrno(error, "ENOTDIR")) return false;
-    throw error;
-  }
-}
-
-/** Finds everything that the roots need. */
-class Marker {
-  readonly #state: RepositoryState;
-  readonly #warnings: string[];
-  readonly #live = new Set<ObjectId>();
-  readonly #images = new Set<ObjectId>();
-  readonly #streams = new Set<ObjectId>();
-  /** Objects of the entries of `streams/` and `images/`, to tell what a named reference leads to. */
-  readonly #streamObjects = new Set<ObjectId>();
-  readonly #imageObjects = new Set<ObjectId>();
-
-  constructor(state: RepositoryState, warnings: string[]) {
-    this.#state = state;
-    this.#warnings = warnings;
-  }
-
-  /** `stale` are references to streams that do not count. */
-  mark(roots: readonly string[], stale: ReadonlySet<string>): ReadonlySet<ObjectId> {
-    this.#index("streams", this.#streamObjects);
-    this.#index("images", this.#imageObjects);
-    for (const category of CATEGORIES) {
-      for (const item of walkRefs(this.#state.root, category)) {
-        if (!("name" in item)) {
-          if (item.fileType === UNREADABLE_DIRECTORY) {
-            throw new ComposefsError(
-              "CFS_FAILED",
-              `Cannot look for references in ${item.path}, so nothing was removed`,
-            );
-          }
-          this.#warnings.push(`${item.path} is no reference (${item.fileType}); left alone`);
-          continue;
-        }
-        if (category === "streams" && stale.has(item.name)) continue;
-        this.#markEntry(category, { entry: item.entry, ref: `${category}/refs/${item.name}` });
-      }
-    }
-    for (const root of roots) this.#markRoot(root);
-    return this.#live;
-  }
-
-  #index(category: Category, objects: Set<ObjectId>): void {
-    for (const { name, isLink } of listEntries(this.#state.root, category)) {
-      if (!isLink) {
-        this.#warnings.push(`${category}/${name} is no symbolic link; left alone`);
-        continue;
-      }
-      try {
-        const id = entryObject(this.#state, category, name);
-        if (id !== undefined) objects.add(id);
-      } catch (error) {
-        // No object's name is in the link, so nothing is lost; a link that cannot be read is no such.
-        if (!(error instanceof FormatError)) throw error;
-        this.#warnings.push(`${category}/${name}: ${error.message}`);
-      }
-    }
-  }
-
-  /** A root from the command line: an entry of either category, an image's digest, or a reference. */
-  #markRoot(root: string): void {
-    let found = false;
-    const image = imageDigest(this.#state, root);
-    for (const category of CATEGORIES) {
-      const entries = new Set(listEntries(this.#state.root, category).map(({ name }) => name));
-      const refs = listRefs(this.#state, category);
-      const bare = root.startsWith("refs/") ? root.slice("refs/".length) : root;
-      const entry = entries.has(root)
-        ? root
-        : category === "images" && image !== undefined && entries.has(image)
-        ? image
-        : refs.find((ref) => ref.name === bare)?.entry;
-      if (entry === undefined) continue;
-      found = true;
-      this.#markEntry(category, { entry, ref: `--root ${root}` });
-    }
-    if (!found) throw new NotFoundError("root", root);
-  }
-
-  #markEntry(category: Category, root: { entry: string; ref: string }): void {
-    let id: ObjectId | undefined;
-    try {
-      id = root.entry === "" ? undefined : entryObject(this.#state, category, root.entry);
-      if (id === undefined || !objectIsThere(this.#state, id)) {
-        this.#warnings.push(`${root.ref} leads nowhere (${root.entry}); it is pruned`);
-        return;
-      }
-      if (category === "images") this.#markImage(id);
-      else this.#markStreams(id);
-    } catch (cause) {
-      throw withContext(
-        `Cannot read ${root.ref} (${category}/${root.entry}), so nothing was removed`,
-        cause,
-      );
-    }
-  }
-
-  #markImage(id: ObjectId): void {
-    this.#live.add(id);
-    if (this.#images.has(id)) return;
-    this.#images.add(id);
-    const image = readImage(this.#state, id);
-    for (const object of listObjects(image, { hash: this.#state.algorithm.hash })) {
-      this.#live.add(object);
-    }
-  }
-
-  /** Marks a stream and everything that can be reached from it. */
-  #markStreams(first: ObjectId): void {
-    const pending = [first];
-    for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
-      this.#live.add(id);
-      if (this.#streams.has(id)) continue;
-      this.#streams.add(id);
-      const stream = openStreamObject(this.#state, id);
-      for (const object of stream.objectRefs) this.#live.add(object);
-      const images = new Set<ObjectId>();
-      for (const [name, target] of stream.namedRefs) {
-        if (name.startsWith("composefs.image")) images.add(target);
-      }
-      for (const target of stream.streamRefs) {
-        this.#live.add(target);
-        if (!objectIsThere(this.#state, target)) {
-          this.#warnings.push(`object ${target}, named by stream object ${id}, is missing`);
-        } else if (images.has(target) || this.#imageObjects.has(target)) this.#markImage(target);
-        else if (this.#streamObjects.has(target) || isStream(this.#state, target)) {
-          pending.push(target);
-        }
-      }
-    }
-  }
-}
-
-/**
- * Whether an object is a splitstream. A stream that got another object since it was referred to has
- * no name any more; what it needs is needed all the same.
- */
-function isStream(state: RepositoryState, id: ObjectId): boolean {
-  const { fd } = state.objects.open(id);
-  using _fd = fd;
-  const head = new Uint8Array(4096).subarray(0, SPLITSTREAM_HEAD_SIZE);
-  return isSplitstream(head.subarray(0, preadFull(fd, head, 0)));
 }

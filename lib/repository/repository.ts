@@ -29,7 +29,7 @@ import { Downloads, heldDownload } from "./downloads.ts";
 import { listEntries } from "./entries.ts";
 import { checkRepository, type FsckOptions } from "./fsck.ts";
 import type { FsckReport } from "./fsck_report.ts";
-import { collectGarbage, type GcOptions, type GcResult } from "./gc.ts";
+import { collectGarbage, collectGarbageInTurns, type GcOptions, type GcResult } from "./gc.ts";
 import * as images from "./images.ts";
 import { adoptMetadata, inferMetadata } from "./init.ts";
 import { effectiveFormats, type Metadata } from "./meta.ts";
@@ -291,6 +291,14 @@ export class Repository implements Disposable {
   /** Removes everything that no reference leads to; see {@linkcode collectGarbage}. */
   gc(options: GcOptions = {}): GcResult {
     return collectGarbage(this.#state, options);
+  }
+
+  /**
+   * As {@linkcode Repository.gc}, but timers and signals get their turns, so that progress can be
+   * shown. Nothing else may be done with the repository meanwhile.
+   */
+  gcInTurns(options: GcOptions = {}): Promise<GcResult> {
+    return collectGarbageInTurns(this.#state, options);
   }
 
   /** The unfinished downloads; the caller closes them. */

@@ -17,6 +17,7 @@ const long: { args: string[]; id: RegExp }[] = [
   { args: ["create-image", "DIR/tree", "x"], id: /^scan$/ },
   { args: ["compute-id", "DIR/tree"], id: /^scan$/ },
   { args: ["create-dumpfile", "DIR/tree"], id: /^scan$/ },
+  { args: ["gc", "-n"], id: /^(mark|objects)$/ },
   { args: ["oci", "push", "demo", "oci:DIR/out:v"], id: /^sha256:/ },
   { args: ["oci", "copy", "--from", "DIR/r", "demo", "--repo", "DIR/r2"], id: /^sha256:/ },
   { args: ["oci", "delta", "create", OLD, NEW, "oci:DIR/delta:v"], id: /^sha256:/ },

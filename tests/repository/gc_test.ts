@@ -321,3 +321,43 @@ Deno.test("what a stream names but is not there is reported", () => {
   assert.deepEqual(counts(result), [0, 0, 0]);
   assert.match(result.warnings.join(), /object (ab){32}, named by stream object \w+, is missing/);
 });
+
+Deno.test("gcInTurns() removes the same, tells how far it is, and lets timers fire", async () => {
+  using dir = new TempDir();
+  initRepository(dir.join("r"), { insecure: true });
+  using repository = Repository.open(dir.join("r"));
+  const count = 1000;
+  for (let i = 0; i < count; i++) repository.objects.write(new TextEncoder().encode(`${i}`));
+  const expected = repository.gc({ dryRun: true });
+  const events: string[] = [];
+  let fired = false;
+  const timer = setTimeout(() => fired = true);
+  const { dryRun, ...result } = await repository.gcInTurns({
+    progress(event) {
+      assert.ok("id" in event);
+      const amount = event.type === "done" ? event.transferred : undefined;
+      if (event.type !== "progress") events.push(`${event.id} ${event.type} ${amount}`);
+      // As long as a slow disk would take.
+      else for (const end = performance.now() + 60; performance.now() < end;);
+    },
+  });
+  assert.ok(fired);
+  clearTimeout(timer);
+  assert.deepEqual(events, [
+    "mark started undefined",
+    "mark done 0",
+    "objects started undefined",
+    `objects done ${count}`,
+  ]);
+  assert.equal(dryRun, false);
+  assert.deepEqual({ ...result, dryRun: true }, expected);
+  assert.equal(result.objectsRemoved, count);
+});
+
+Deno.test("gcInTurns() gives the lock back when it fails", async () => {
+  using dir = new TempDir();
+  using repository = Repository.open(await untagged(dir));
+  await assert.rejects(repository.gcInTurns({ roots: ["nope"] }), NotFoundError);
+  using other = Repository.open(repository.path);
+  assert.ok((await other.fsck()).ok);
+});
