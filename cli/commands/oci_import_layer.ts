@@ -17,10 +17,13 @@ export function command(context: Context): CommandUnknownOpts {
     .argument("[NAME]", "Optional human-readable name for the layer")
     .action(async (digest, name) => {
       using repository = openRepository(context);
-      const { stream } = await importLayerStream(repository, digest, {
-        input: readPieces(STDIN),
-        ...(name === undefined ? {} : { name }),
-      });
+      const { stream } = await context.working((progress) =>
+        importLayerStream(repository, digest, {
+          input: readPieces(STDIN),
+          ...(name === undefined ? {} : { name }),
+          progress,
+        })
+      );
       context.stdout.line(`${repository.algorithm.hash}:${stream}`);
     });
   return withNotes(declared, {

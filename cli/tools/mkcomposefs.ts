@@ -83,14 +83,17 @@ async function readDirectory(path: string, options: Options, context: Context): 
   const { objectSinkSource } = await import("../../lib/repository/mod.ts");
   using store = options.digestStore === undefined ? undefined : openStore(options.digestStore);
   const algorithm = ALGORITHMS[options.hash];
-  const { tree, warnings } = await scanDirectory(Deno.realPathSync(path), {
-    hash: options.hash,
-    hardlinks: options.hardlinks ?? false,
-    ...(options.threads === undefined ? {} : { jobs: options.threads }),
-    ...(store === undefined
-      ? {}
-      : { objects: objectSinkSource({ dir: store.number, algorithm, secure: false }) }),
-  });
+  const { tree, warnings } = await context.working((progress) =>
+    scanDirectory(Deno.realPathSync(path), {
+      hash: options.hash,
+      hardlinks: options.hardlinks ?? false,
+      progress,
+      ...(options.threads === undefined ? {} : { jobs: options.threads }),
+      ...(store === undefined
+        ? {}
+        : { objects: objectSinkSource({ dir: store.number, algorithm, secure: false }) }),
+    })
+  );
   for (const warning of warnings) context.warn(warning);
   return tree;
 }

@@ -2,10 +2,12 @@
 import {
   Digest,
   DigestMismatchError,
+  letMessagesIn,
   nodeHash,
   nodeZstd,
   NotFoundError,
   type ObjectId,
+  type ProgressSink,
   toHex,
 } from "../base/mod.ts";
 import {
@@ -93,17 +95,23 @@ export interface ImportLayerResult {
   readonly existed: boolean;
 }
 
+/** Longest that timers and signals wait where input keeps coming, in ms. */
+const TURN_MS = 50;
+
 /**
  * Imports an uncompressed tar stream under its diff_id; the content is hashed and must match.
  *
  * @param options.name reference to make below `streams/refs`
+ * @param options.progress told the bytes that were read, below the diff_id
  * @throws {DigestMismatchError} when it is another layer; nothing is registered
  */
 export async function importLayerStream(
   repository: Repository,
   diffId: Digest,
-  options: { input: AsyncIterable<Uint8Array>; name?: string },
+  options: { input: AsyncIterable<Uint8Array>; name?: string; progress?: ProgressSink },
 ): Promise<ImportLayerResult> {
+  const { progress } = options;
+  const id = diffId.toString();
   repository.assertWritable();
   const name = layerStream(diffId);
   const hash = nodeHash.stream(digestHash(diffId));
@@ -112,6 +120,7 @@ export async function importLayerStream(
   const existing = hasWholeLayer(repository, diffId, { accepts: isSplitTar });
   const ref = options.name === undefined ? {} : { ref: options.name };
   if (existing !== undefined) {
+    progress?.({ type: "skipped", id });
     if (options.name !== undefined) repository.setRef("streams", options.name, { entry: name });
     return { stream: existing, existed: true };
   }
@@ -132,9 +141,17 @@ export async function importLayerStream(
     handOver: () => {},
   });
   const splitter = new TarSplitter(objects);
+  let bytes = 0;
+  let last = performance.now();
   for await (const piece of options.input) {
+    if (bytes === 0) progress?.({ type: "started", id, unit: "bytes" });
     hash.update(piece);
     splitter.push(piece);
+    bytes += piece.length;
+    if (performance.now() - last < TURN_MS) continue;
+    progress?.({ type: "progress", id, done: bytes });
+    await letMessagesIn();
+    last = performance.now();
   }
   splitter.finish();
   objects.finish();
@@ -144,7 +161,9 @@ export async function importLayerStream(
       message: `layer content does not match declared diff_id: expected ${diffId}, got ${actual}`,
     });
   }
-  return { stream: repository.writeStream(name, writer.finish(), ref), existed: false };
+  const stream = repository.writeStream(name, writer.finish(), ref);
+  if (bytes > 0) progress?.({ type: "done", id, transferred: bytes });
+  return { stream, existed: false };
 }
 
 /** Digest of a layer's content as it is stored, by the algorithm of `id`. */

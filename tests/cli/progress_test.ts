@@ -117,6 +117,9 @@ testWith({
   },
 });
 
+/** What bars begin with. */
+const HIDE_CURSOR = "\x1b[?25l";
+
 testWith({
   name: "on a terminal the bars are gone when the result is written",
   needs: [needTool("script")],
@@ -126,17 +129,23 @@ testWith({
     await unpack("fixtures/oci/basic/basic.oci.tar", dir.join("layout"));
     await cfsOk(["init", "--insecure", "r"], { cwd: dir.path });
     await cfsOk(["--repo", "r", "oci", "pull", "oci:layout", "img"], { cwd: dir.path });
+    const tool = ["mkcomposefs", "--print-digest-only", "layout"];
+    const repo = ["--repo", "r"];
     const rows: [string[], string][] = [
-      [["fsck"], "meta.json: ok"],
-      [["oci", "fsck"], "meta.json: ok"],
-      [["oci", "push", "img", "oci:out"], "manifest sha256:"],
+      [[...repo, "fsck"], "meta.json: ok"],
+      [[...repo, "oci", "fsck"], "meta.json: ok"],
+      [[...repo, "oci", "push", "img", "oci:out"], "manifest sha256:"],
+      [[...repo, "gc"], "Objects: 0 removed"],
+      [tool, await cfsOk(tool, { cwd: dir.path }).then(({ stdout }) => stdout.trim())],
     ];
     for (const [args, first] of rows) {
       await t.step(args.join(" "), async () => {
-        const command = cfsCommand(["--repo", "r", ...args]).join(" ");
+        const command = cfsCommand(args).join(" ");
         const options = { cwd: dir.path };
         const { stdout, code } = await run(["script", "-qec", command, "/dev/null"], options);
         assert.equal(code, 0, stdout);
+        assert.ok(stdout.includes(HIDE_CURSOR), JSON.stringify(stdout));
+        assert.ok(stdout.includes(first), JSON.stringify(stdout));
         const result = stdout.slice(stdout.indexOf(first));
         assert.ok(result.startsWith(first), JSON.stringify(stdout));
         assert.ok(!result.includes("\x1b"), JSON.stringify(result));

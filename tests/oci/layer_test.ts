@@ -8,6 +8,7 @@ import {
   NotFoundError,
   type ObjectId,
   objectPath,
+  type ProgressEvent,
 } from "../../lib/base/mod.ts";
 import { importLayerStream, layerEntries, layerInfo, openLayer } from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
@@ -166,6 +167,37 @@ Deno.test("importLayerStream() does not read a layer that is there", async () =>
   const healed = await put(repository, bytes);
   assert.deepEqual(healed, { stream: first.stream, existed: false });
   assert.deepEqual((await repository.fsck()).errors, []);
+});
+
+Deno.test("importLayerStream() tells how much it has read, and lets timers fire", async () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("repo"));
+  const bytes = fixture("size65");
+  const diffId = Digest.parse(sha256(bytes));
+  let fired = false;
+  const timer = setTimeout(() => fired = true);
+  const input = (async function* () {
+    for await (const piece of [bytes.subarray(0, 1000), bytes.subarray(1000)]) {
+      // As long as a slow disk would take.
+      for (const end = performance.now() + 60; performance.now() < end;);
+      yield piece;
+    }
+  })();
+  const events: ProgressEvent[] = [];
+  const progress = (event: ProgressEvent) => events.push(event);
+  await importLayerStream(repository, diffId, { input, progress });
+  assert.ok(fired);
+  clearTimeout(timer);
+  const id = diffId.toString();
+  assert.deepEqual(events, [
+    { type: "started", id, unit: "bytes" },
+    { type: "progress", id, done: 1000 },
+    { type: "progress", id, done: bytes.length },
+    { type: "done", id, transferred: bytes.length },
+  ]);
+  events.length = 0;
+  await importLayerStream(repository, diffId, { input, progress });
+  assert.deepEqual(events, [{ type: "skipped", id }]);
 });
 
 Deno.test("openLayer() says which layer is missing", () => {
