@@ -1,7 +1,7 @@
 /** Layers of which only what is missing is fetched (spec: zstd-chunked 6). */
 import { ComposefsError, type ProgressSink, withContext } from "../base/mod.ts";
 import type { FetchPlan } from "../chunked/mod.ts";
-import { type Fd, ftruncate, pwriteAll } from "../../ffi/mod.ts";
+import type { Fd } from "../../ffi/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import {
   notWorthWhile,
@@ -14,6 +14,8 @@ import { ContentCache } from "./content_cache.ts";
 import { keepContentIndex } from "./content_index_files.ts";
 import { type ImageSource, openScratch, RangeArrival } from "../transport/mod.ts";
 import type { LayerSupply, SuppliedLayer, SupplyContext, WantedLayer } from "./layer_supply.ts";
+import { fetchRanges } from "./range_fetch.ts";
+import { assertRoomFor } from "./room.ts";
 
 /** Whether layers are fetched in parts: where it pays, always or else fail, or never. */
 export type PartialMode = "auto" | "require" | "never";
@@ -96,7 +98,10 @@ class PartialSupply {
     try {
       const plan = await this.#plan(opened, context);
       if (mode === "auto") reason = notWorthWhile(this.#source, layer.descriptor, plan.fetchBytes);
-      if (reason === undefined) return await this.#parts(layer, { context, opened, plan });
+      if (reason === undefined) {
+        if (this.#source.remote) assertRoomFor(this.#options.repository, plan.fetchBytes);
+        return await this.#parts(layer, { context, opened, plan });
+      }
     } catch (error) {
       return await this.#afterFault(layer, { context, error });
     }
@@ -122,6 +127,11 @@ class PartialSupply {
     layer: WantedLayer,
     how: { context: SupplyContext; reason: string; opened?: OpenedChunked },
   ): Promise<SuppliedLayer> {
+    const { descriptor } = layer;
+    if (this.#source.remote) {
+      const held = this.#source.held?.(descriptor) ?? 0;
+      assertRoomFor(this.#options.repository, descriptor.size - held);
+    }
     const supplied = await this.#fallback(layer, how.context);
     if (how.opened !== undefined) this.#keep(layer, supplied, how.opened);
     this.#report(layer, { used: false, reason: how.reason });
@@ -134,7 +144,8 @@ class PartialSupply {
   ): Promise<SuppliedLayer> {
     const { context, error } = how;
     context.signal.throwIfAborted();
-    if (!(error instanceof ComposefsError)) throw error;
+    // Where there is no room for the parts there is none for the whole.
+    if (!(error instanceof ComposefsError) || lacksRoom(error)) throw error;
     const reason = chain(error);
     if (this.#options.mode === "require") throw required(reason, error);
     this.#warn(layer, reason);
@@ -238,52 +249,19 @@ interface FetchedRanges extends Disposable {
   stop(): void;
 }
 
-async function fetchRanges(
-  source: ImageSource,
-  descriptor: WantedLayer["descriptor"],
-  to: { ranges: FetchPlan["ranges"]; fd: Fd; arrival: RangeArrival; signal: AbortSignal },
-): Promise<void> {
-  const { ranges, fd, arrival, signal } = to;
-  if (ranges.length === 0) return;
-  ftruncate(fd, descriptor.size);
-  const numbers = new Map(ranges.map(({ start }, i) => [start, i]));
-  const used = new Float64Array(ranges.length);
-  const sink = ({ offset }: { offset: number }, piece: Uint8Array) => {
-    const number = numbers.get(offset);
-    const range = number === undefined ? undefined : ranges[number];
-    if (number === undefined || range === undefined) return; // not asked for
-    const left = range.end - range.start - used[number]!;
-    const bytes = piece.length > left ? piece.subarray(0, left) : piece;
-    pwriteAll(fd, settled(bytes), offset + used[number]!);
-    used[number]! += bytes.length;
-    if (bytes.length === left) arrival.arrived(number);
-  };
-  const asked = ranges.map(({ start, end }) => ({ offset: start, size: end - start }));
-  const given = await source.ranges!(descriptor, asked, { signal, sink });
-  const missing = ranges.some(({ start, end }, i) => used[i] !== end - start);
-  if (given && !missing) return;
-  throw new ComposefsError(
-    "CFS_FAILED",
-    given ? "Not all parts of the blob came" : "The source gives only whole blobs",
-  );
-}
-
-/** Pieces below this may lie where the engine moves them. */
-const SAFE_PIECE = 4096;
-const still = new Uint8Array(new ArrayBuffer(SAFE_PIECE));
-
-/** The bytes in memory that stays where it is. */
-function settled(bytes: Uint8Array): Uint8Array {
-  if (bytes.length >= SAFE_PIECE) return bytes;
-  still.set(bytes);
-  return still.subarray(0, bytes.length);
-}
-
 function required(reason: string, cause?: unknown): ComposefsError {
   const message = `The layer cannot be fetched in parts, which is required: ${reason}`;
   return cause === undefined
     ? new ComposefsError("CFS_FAILED", message)
     : withContext(message, cause);
+}
+
+/** Whether an error or one of its causes is that the disk is full. */
+function lacksRoom(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (at instanceof ComposefsError && at.detail === "no-space") return true;
+  }
+  return false;
 }
 
 /** The messages of an error and its causes. */
