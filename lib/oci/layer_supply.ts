@@ -66,7 +66,7 @@ export function blobTask(blob: Blob): BlobTask {
 
 /**
  * Comes by a layer from a blob, and once more when the blob that does not fit was gone on with from
- * an earlier run.
+ * an earlier run, or may be had from elsewhere.
  *
  * @param context.work imports the layer; all of the blob is verified when it succeeds
  */
@@ -91,7 +91,7 @@ export async function supplyFromBlob(
       if (!(error instanceof DigestMismatchError || error instanceof FormatError)) throw error;
       // What is wrong is not gone on with, neither now nor later; the next one starts anew.
       blob.release?.();
-      if (!blob.resumed) throw error;
+      if (!blob.resumed && !await blob.distrust?.()) throw error;
     }
   }
 }

@@ -15,8 +15,25 @@ export interface BlobRef {
   readonly digest: Digest;
   /** Its size in bytes. */
   readonly size: number;
-  /** Where else it can be had, for layers that registries must not hand out. */
+  /** Its media type, when it is known. */
+  readonly mediaType?: string | undefined;
+  /** Where else it can be had; believed only of layers that registries must not hand out. */
   readonly urls?: readonly string[] | null | undefined;
+}
+
+/** Media types of layers that come from where their maker has them. */
+const FOREIGN: readonly string[] = [
+  "application/vnd.oci.image.layer.nondistributable.v1.tar",
+  "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+  "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+  "application/vnd.docker.image.rootfs.foreign.diff.tar",
+  "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+];
+
+/** Where a blob can be had when its registry does not have it. */
+export function foreignUrls({ mediaType, urls }: BlobRef): string[] {
+  if (!urls || mediaType === undefined || !FOREIGN.includes(mediaType)) return [];
+  return urls.filter((url) => URL.canParse(url) && /^https?:/i.test(url));
 }
 
 /** Takes a blob in order, each byte once. */

@@ -1,8 +1,8 @@
 /** Reading a repository of a registry (spec: oci 6). */
-import { Digest, FormatError } from "../base/mod.ts";
+import { Digest, DigestMismatchError, FormatError } from "../base/mod.ts";
 import type { HttpClient } from "../http/mod.ts";
 import type { RegistryAuth } from "./auth.ts";
-import { BlobDownload, type BlobRef, type BlobSink } from "./blob.ts";
+import { BlobDownload, type BlobRef, type BlobSink, foreignUrls } from "./blob.ts";
 import { RegistryError } from "./error.ts";
 import type { Access, RegistryHost } from "./host.ts";
 import type { RemoteDescriptor } from "./json.ts";
@@ -137,7 +137,7 @@ export class RemoteRepository {
     } catch (error) {
       // The same digest is the same manifest everywhere; the same tag need not be.
       const elsewhere = typeof wanted === "string" ? undefined : next;
-      if (elsewhere === undefined || !(error instanceof RegistryError)) throw error;
+      if (elsewhere === undefined || !isPlaceAtFault(error)) throw error;
       return await (await elsewhere()).manifest(wanted, options);
     }
   }
@@ -179,7 +179,7 @@ export class RemoteRepository {
     sink: BlobSink,
     options: FetchOptions & { start?: number } = {},
   ): Promise<void> {
-    const { digest, size, urls } = blob;
+    const { digest, size } = blob;
     const { start = 0, signal } = options;
     if (start > size) throw new RangeError(`Blob ${digest} has ${size} bytes, not ${start}`);
     if (start === size && size > 0) return;
@@ -189,10 +189,10 @@ export class RemoteRepository {
       await this.#place.host.run(this.path(`blobs/${digest}`), download, access);
     } catch (error) {
       const { next } = this.#place;
-      if (next !== undefined && error instanceof RegistryError) {
+      if (next !== undefined && isPlaceAtFault(error) && !signal?.aborted) {
         return await (await next()).blob(blob, sink, { ...options, start: download.received });
       }
-      const elsewhere = urls?.filter((url) => URL.canParse(url) && /^https?:/i.test(url)) ?? [];
+      const elsewhere = foreignUrls(blob);
       const missing = error instanceof RegistryError && error.status === 404;
       if (!missing || elsewhere.length === 0) throw error;
       await this.#fromUrls(elsewhere, download, signal);
@@ -216,10 +216,21 @@ export class RemoteRepository {
   }
 
   /**
+   * The next place, for who has found that what came from here is wrong; `undefined` when this is
+   * the last one.
+   *
+   * @throws {RegistryError} when it cannot be reached
+   */
+  async elsewhere(): Promise<RemoteRepository | undefined> {
+    return await this.#place.next?.();
+  }
+
+  /**
    * Fetches and verifies a small blob.
    *
    * @param options.maxSize largest size in bytes
-   * @throws as {@linkcode RemoteRepository.blob}; {DigestMismatchError} when it is another one
+   * @throws as {@linkcode RemoteRepository.blob}; {DigestMismatchError} when it is another one,
+   *   also in the last place
    */
   async blobBytes(
     blob: BlobRef,
@@ -237,8 +248,14 @@ export class RemoteRepository {
       at += piece.length;
     };
     await this.blob(blob, { write }, options);
-    verify(bytes, digest, "blob");
-    return bytes;
+    try {
+      verify(bytes, digest, "blob");
+      return bytes;
+    } catch (error) {
+      const next = await this.elsewhere();
+      if (next === undefined || !isPlaceAtFault(error)) throw error;
+      return await next.blobBytes(blob, options);
+    }
   }
 
   /**
@@ -390,4 +407,10 @@ export class RemoteRepository {
     const bytes = new TextEncoder().encode(JSON.stringify(index));
     await this.putManifest({ bytes, mediaType: INDEX_TYPE }, attachmentTag(subject), options);
   }
+}
+
+/** Whether another place may do better: this one lacks something, or has something else. */
+function isPlaceAtFault(error: unknown): boolean {
+  return error instanceof RegistryError || error instanceof DigestMismatchError ||
+    error instanceof FormatError;
 }

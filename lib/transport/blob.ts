@@ -25,6 +25,8 @@ export interface Blob extends Disposable {
   readonly resumed?: boolean;
   /** Gives up what is kept to go on with later: it is not needed any more, or wrong. */
   release?(): void;
+  /** Tells that its content is wrong; whether it is worth asking for it again, from elsewhere. */
+  distrust?(): Promise<boolean>;
 }
 
 /** Blobs by descriptor: an opened layout or archive. */

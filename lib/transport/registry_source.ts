@@ -1,5 +1,5 @@
 /** `docker://` images, straight from registries (spec: oci 6). */
-import { type Digest, FormatError, withContext } from "../base/mod.ts";
+import { ComposefsError, type Digest, FormatError, withContext } from "../base/mod.ts";
 import { memfd, pwriteAll, writeAll } from "../../ffi/mod.ts";
 import {
   type DockerReference,
@@ -49,6 +49,8 @@ export class RegistrySource implements ImageSource {
   readonly #client: RegistryClient;
   readonly #options: RegistrySourceOptions;
   readonly #blobs = new Set<RegistryBlob>();
+  /** Where to ask for blobs that were wrong where they came from, by digest. */
+  readonly #elsewhere = new Map<string, RemoteRepository>();
   #opened: Promise<RemoteRepository> | undefined;
   #downloads: Downloads | undefined;
 
@@ -124,15 +126,29 @@ export class RegistrySource implements ImageSource {
     digestHash(descriptor.digest);
     const here = inlineBytes(descriptor);
     if (here !== undefined) return memoryBlob(here);
-    const remote = await this.remoteRepository();
-    const blob = new RegistryBlob(
-      descriptor,
-      this.#file(descriptor),
-      () => this.#blobs.delete(blob),
-    );
+    const { digest } = descriptor;
+    const remote = this.#elsewhere.get(digest.toString()) ?? await this.remoteRepository();
+    const blob = new RegistryBlob(descriptor, this.#file(descriptor), {
+      closed: () => this.#blobs.delete(blob),
+      distrust: () => this.#distrust(digest, remote),
+    });
     this.#blobs.add(blob);
     blob.begin(remote, this.#fetch(options));
     return blob;
+  }
+
+  /** Remembers to ask the next place for a blob; whether there is one. */
+  async #distrust(digest: Digest, from: RemoteRepository): Promise<boolean> {
+    let next: RemoteRepository | undefined;
+    try {
+      next = await from.elsewhere();
+    } catch (error) {
+      // That there is nothing better to be had is told by what is wrong with the blob.
+      if (!(error instanceof ComposefsError)) throw error;
+    }
+    if (next === undefined) return false;
+    this.#elsewhere.set(digest.toString(), next);
+    return true;
   }
 
   held({ digest, size }: Descriptor): number {
@@ -209,6 +225,14 @@ class TemporaryBlobFile implements BlobFile {
   }
 }
 
+/** Who wants to know what becomes of a blob. */
+interface BlobOwner {
+  /** It is not used any more. */
+  closed(): void;
+  /** Its content is wrong; whether there is somewhere else to ask. */
+  distrust(): Promise<boolean>;
+}
+
 /** A blob on its way into a file. */
 class RegistryBlob implements Blob {
   readonly offset = 0;
@@ -217,16 +241,16 @@ class RegistryBlob implements Blob {
   readonly arrival: Arrival;
   readonly #descriptor: Descriptor;
   readonly #file: BlobFile;
-  readonly #closed: () => void;
+  readonly #told: BlobOwner;
   readonly #stop = new AbortController();
   #at: number;
   #open = true;
   #space: SpaceWatch | undefined;
 
-  constructor(descriptor: Descriptor, file: BlobFile, closed: () => void) {
+  constructor(descriptor: Descriptor, file: BlobFile, told: BlobOwner) {
     this.#descriptor = descriptor;
     this.#file = file;
-    this.#closed = closed;
+    this.#told = told;
     this.size = descriptor.size;
     this.resumed = file.start > 0;
     this.arrival = new Arrival(descriptor.size);
@@ -274,6 +298,10 @@ class RegistryBlob implements Blob {
     this.#file.remove();
   }
 
+  distrust(): Promise<boolean> {
+    return this.#told.distrust();
+  }
+
   [Symbol.dispose](): void {
     if (!this.#open) return;
     this.#open = false;
@@ -281,7 +309,7 @@ class RegistryBlob implements Blob {
     this.arrival.fail(reason);
     this.#stop.abort(reason);
     this.#file[Symbol.dispose]();
-    this.#closed();
+    this.#told.closed();
   }
 }
 

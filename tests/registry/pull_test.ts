@@ -565,6 +565,67 @@ Deno.test("mirrors are asked first, and their faults are told with the last one"
   }
 });
 
+Deno.test("what a mirror gives wrong comes from the next place", async (t) => {
+  const wrong = (bytes: Uint8Array<ArrayBuffer>) => bytes.map((byte) => byte ^ 1);
+  let lie: (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer> = wrong;
+  const serve = (change: (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>) =>
+    registry((request) => {
+      if (request.path.endsWith("/t")) return { body: image.manifest.bytes };
+      const isConfig = request.path.endsWith(image.config.digest.toString());
+      const { bytes } = isConfig
+        ? image.config
+        : request.path.includes("/blobs/")
+        ? BLOB
+        : image.manifest;
+      return { body: change(bytes) };
+    });
+  await using mirror = serve((bytes) => lie(bytes));
+  await using main = serve((bytes) => bytes);
+  using dir = new TempDir();
+  Deno.writeTextFileSync(
+    dir.join("registries.conf"),
+    `[[registry]]\nprefix="quay.io"\nlocation="${main.host}/r"\ninsecure=true\n` +
+      `[[registry.mirror]]\nlocation="${mirror.host}/m"\ninsecure=true\n`,
+  );
+  const variable = (name: string) =>
+    name === "CONTAINERS_REGISTRIES_CONF" ? dir.join("registries.conf") : undefined;
+  using client = new RegistryClient({
+    credentials: "none",
+    surroundings: { variable, uid: 0, root: "/nonexistent" },
+    http: { backoff: 1, retries: 1 },
+  });
+  const repository = await client.repository(parseDockerReference("quay.io/a:t"));
+  assert.equal(repository.physical.name, `${mirror.host}/m/a`);
+  await t.step("a small blob", async () => {
+    assert.deepEqual(await repository.blobBytes(image.config), image.config.bytes);
+  });
+  await t.step("a manifest", async () => {
+    const other = makeImage([8]).manifest.digest;
+    const { bytes } = await client.repository(parseDockerReference("quay.io/a:t"))
+      .then((fresh) => fresh.manifest(image.manifest.digest));
+    assert.deepEqual(bytes, image.manifest.bytes);
+    // Wrong everywhere.
+    await assert.rejects(repository.manifest(other), { code: "CFS_DIGEST_MISMATCH" });
+  });
+  for (const [name, change] of [["longer", 1], ["shorter", -1]] as const) {
+    await t.step(`a blob that is ${name}`, async () => {
+      lie = (bytes) => new Uint8Array(bytes.length + change);
+      const sink = new Collector();
+      await repository.blob(BLOB, sink);
+      assert.ok(blobOf(sink.bytes).digest.equals(BLOB.digest));
+    });
+  }
+  await t.step("a blob of the right size is for its reader to refuse", async () => {
+    lie = wrong;
+    const sink = new Collector();
+    await repository.blob(BLOB, sink);
+    assert.deepEqual(blobOf(sink.bytes).bytes, wrong(BLOB.bytes));
+    const next = await repository.elsewhere();
+    assert.equal(next!.physical.name, `${main.host}/r/a`);
+    assert.equal(await next!.elsewhere(), undefined);
+  });
+});
+
 Deno.test("credentials that are given are not for mirrors, which have their own in files", async () => {
   const given = "Basic " + btoa("someone:hunter2");
   const filed = "Basic " + btoa("mirror:own");
@@ -601,16 +662,39 @@ Deno.test("credentials that are given are not for mirrors, which have their own 
   assert.deepEqual(new Set(shown(mirror)), new Set([filed]));
 });
 
-Deno.test("layers that registries must not give come from where they say", async () => {
+Deno.test("layers that registries must not give come from where they say", async (t) => {
   await using elsewhere = new FaultServer((request) => plainReply(request, BLOB.bytes));
   await using server = registry(() => ({ status: 404 }));
   using client = clientFor({ credentials: LOGIN });
   const repository = await open(server, client);
-  const sink = new Collector();
   const urls = ["ftp://x/y", `http://127.0.0.1:1/no`, `${elsewhere.url}/layer`];
-  await repository.blob({ ...BLOB, urls }, sink);
-  assert.ok(blobOf(sink.bytes).digest.equals(BLOB.digest));
-  assert.equal(elsewhere.requests[0]!.headers.get("authorization"), null);
+  for (
+    const mediaType of [
+      undefined,
+      "application/vnd.oci.image.config.v1+json",
+      "application/vnd.oci.image.layer.v1.tar+gzip",
+      "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    ]
+  ) {
+    await t.step(`not ${mediaType ?? "what is not said to be one"}`, async () => {
+      const blob = repository.blob({ ...BLOB, mediaType, urls }, new Collector());
+      await assert.rejects(blob, { code: "CFS_NOT_FOUND" });
+      assert.equal(elsewhere.requests.length, 0);
+    });
+  }
+  for (
+    const mediaType of [
+      "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+      "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    ]
+  ) {
+    await t.step(mediaType, async () => {
+      const sink = new Collector();
+      await repository.blob({ ...BLOB, mediaType, urls }, sink);
+      assert.ok(blobOf(sink.bytes).digest.equals(BLOB.digest));
+      assert.equal(elsewhere.requests.at(-1)!.headers.get("authorization"), null);
+    });
+  }
 });
 
 Deno.test("RemoteRepository.referrers() reads the registry's list, page by page", async () => {
