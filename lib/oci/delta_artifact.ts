@@ -8,7 +8,7 @@ import {
   MANIFEST_TYPE,
   parseManifest,
 } from "../transport/mod.ts";
-import type { ImageDocuments } from "./image_import.ts";
+import type { ImageDocuments } from "./image_layers.ts";
 
 /** Media type of what is no manifest. */
 const BLOB_TYPE = "application/octet-stream";

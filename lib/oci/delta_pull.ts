@@ -13,7 +13,7 @@ import { type DeltaArtifact, parseDelta, readDeltaTarget } from "./delta_artifac
 import { findDelta } from "./delta_find.ts";
 import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs, deltaLayers, orFail } from "./delta_supply.ts";
-import { type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
+import { type ImageDocuments, missingLayers, wantedLayers } from "./image_layers.ts";
 import type { LayerSupply, WantedLayer } from "./layer_supply.ts";
 import type { ImageSource, SelectedManifest } from "../transport/mod.ts";
 

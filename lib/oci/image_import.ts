@@ -1,6 +1,5 @@
 /** Bringing an image into a repository, whatever its layers are made from (spec: oci 1.4, 2.5). */
 import {
-  ComposefsError,
   FormatError,
   type ObjectId,
   PolicyError,
@@ -9,28 +8,21 @@ import {
 } from "../base/mod.ts";
 import type { ErofsVersion } from "../erofs/mod.ts";
 import type { ObjectDirectoryOptions, Repository } from "../repository/mod.ts";
-import { CONTENT_TYPE } from "../splitstream/mod.ts";
 import type { FileTree } from "../tree/mod.ts";
-import {
-  type ImageConfig,
-  isImageConfigType,
-  parseConfig,
-  type SelectedManifest,
-  tarCompression,
-} from "../transport/mod.ts";
 import { buildTree, imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
-import { hasWholeLayer, layerObject, linkedImage, type OciImage, openManifest } from "./image.ts";
+import { layerObject, linkedImage } from "./image.ts";
+import {
+  completeImage,
+  configOf,
+  type ImageDocuments,
+  missingLayers,
+  wantedLayers,
+} from "./image_layers.ts";
 import { KeptLayers } from "./kept_layers.ts";
 import { LayerPool } from "./layer_pool.ts";
-import {
-  type LayerSupply,
-  standsFor,
-  type SupplyContext,
-  type WantedLayer,
-} from "./layer_supply.ts";
+import type { LayerSupply, SupplyContext, WantedLayer } from "./layer_supply.ts";
 import { nameImage, registerImage } from "./register.ts";
 import { judgeSeal } from "./seal.ts";
-import { configStream, layerStream } from "./tags.ts";
 
 /** Counters of a pull. */
 export interface PullStats {
@@ -83,46 +75,6 @@ export interface ImportedImage {
 
 /** Layers that are open at a time; a manifest can list more than there are descriptors. */
 const MAX_OPEN = 256;
-
-/** The documents of an image, verified. */
-export interface ImageDocuments {
-  /** The manifest. */
-  readonly selected: Pick<SelectedManifest, "descriptor" | "bytes" | "manifest">;
-  /** The exact bytes of the config. */
-  readonly configBytes: Uint8Array;
-}
-
-/**
- * The layers that an image wants, oldest first.
- *
- * @throws {FormatError} when manifest and config do not agree, or a layer is no tar
- */
-export function wantedLayers(documents: ImageDocuments): WantedLayer[] {
-  const { manifest } = documents.selected;
-  const config = configOf(documents);
-  if (config !== undefined && config.diffIds.length !== manifest.layers.length) {
-    throw new FormatError(
-      "image config",
-      `expected ${manifest.layers.length} layer refs but got ${config.diffIds.length}`,
-    );
-  }
-  return manifest.layers.map((descriptor, i) => {
-    const id = config === undefined ? descriptor.digest : config.diffIds[i]!;
-    const tar = tarCompression(descriptor.mediaType);
-    if (config !== undefined && tar === undefined) {
-      throw new FormatError(
-        "image manifest",
-        `Layer ${descriptor.digest} has media type ${descriptor.mediaType}, which is no tar layer`,
-      );
-    }
-    return { id, descriptor, tar };
-  });
-}
-
-function configOf({ selected, configBytes }: ImageDocuments): ImageConfig | undefined {
-  const container = isImageConfigType(selected.manifest.config.mediaType);
-  return container ? parseConfig(configBytes) : undefined;
-}
 
 /**
  * Imports an image: missing layers are supplied and checked, the tree and its images are made, and
@@ -341,91 +293,4 @@ class ImageImport {
     }
     return images;
   }
-}
-
-/** What is there of an image's layers, and what is not. */
-export interface LayerNeed {
-  /** Stream objects of layers that are there, by identity. */
-  readonly present: ReadonlyMap<string, ObjectId>;
-  /** Layers to come by: each blob once, also when two of them hold the same layer. */
-  readonly missing: WantedLayer[];
-}
-
-/**
- * Looks which layers are missing.
- *
- * @param options.repair layers to take for damaged: all, or those with these identities
- */
-export function missingLayers(
-  repository: Repository,
-  wanted: readonly WantedLayer[],
-  options: { repair?: boolean | ReadonlySet<string> | undefined } = {},
-): LayerNeed {
-  const { repair = false } = options;
-  const present = new Map<string, ObjectId>();
-  const missing = new Map<string, WantedLayer>();
-  for (const layer of wanted) {
-    const key = layer.id.toString();
-    const blob = `${key} ${layer.descriptor.digest}`;
-    if (present.has(key) || missing.has(blob)) continue;
-    const found = (typeof repair === "boolean" ? repair : repair.has(key))
-      ? undefined
-      : hasWholeLayer(repository, layer.id, { accepts: (stream) => standsFor(stream, layer) });
-    if (found === undefined) missing.set(blob, asStored(repository, layer));
-    else present.set(key, found);
-  }
-  return { present, missing: [...missing.values()] };
-}
-
-/**
- * An artifact's tar is unpacked, but not when the blob is there as it is: another artifact needs it
- * that way, and it serves both.
- */
-function asStored(repository: Repository, layer: WantedLayer): WantedLayer {
-  if (layer.id !== layer.descriptor.digest || layer.tar === undefined) return layer;
-  try {
-    const { contentType } = repository.openStream(layerStream(layer.id));
-    return contentType === CONTENT_TYPE.ociBlob ? { ...layer, tar: undefined } : layer;
-  } catch (error) {
-    if (error instanceof ComposefsError) return layer; // absent, or too damaged to tell
-    throw error;
-  }
-}
-
-/** The image as it is stored, when it is there with all its layers and images. */
-export function completeImage(
-  repository: Repository,
-  documents: ImageDocuments,
-  wanted: readonly WantedLayer[],
-): OciImage | undefined {
-  let image: OciImage;
-  try {
-    image = openManifest(repository, documents.selected.descriptor.digest);
-    if (repository.streamObject(configStream(image.configDigest)) === undefined) return undefined;
-    if (image.config !== undefined && !hasImages(repository, image)) return undefined;
-  } catch (error) {
-    if (error instanceof ComposefsError) return undefined; // absent, or damaged and made anew
-    throw error;
-  }
-  const isThere = repository.objects.snapshot();
-  for (const layer of wanted) {
-    const { id } = layer;
-    const object = hasWholeLayer(repository, id, {
-      accepts: (stream) => standsFor(stream, layer),
-      isThere,
-    });
-    if (object === undefined || image.manifestStream.refs.get(id.toString()) !== object) {
-      return undefined;
-    }
-  }
-  return image;
-}
-
-/** Whether there is a sound image in every format; formats 0 and 1 share a reference. */
-function hasImages(repository: Repository, { configStream }: OciImage): boolean {
-  return repository.formats.every((version) => {
-    const id = linkedImage(configStream.refs, version);
-    return id !== undefined && repository.hasImage(id) &&
-      repository.readImage(id).version === version;
-  });
 }

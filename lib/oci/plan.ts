@@ -8,7 +8,7 @@ import { findDelta } from "./delta_find.ts";
 import { type DeltaMode, looksForDelta, noDelta } from "./delta_pull.ts";
 import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs } from "./delta_supply.ts";
-import { completeImage, type ImageDocuments, missingLayers, wantedLayers } from "./image_import.ts";
+import { completeImage, type ImageDocuments, missingLayers, wantedLayers } from "./image_layers.ts";
 import type { WantedLayer } from "./layer_supply.ts";
 import { type Descriptor, type ImageSource, nativePlatform, openSource } from "../transport/mod.ts";
 import type { PullOptions } from "./pull.ts";

@@ -31,13 +31,8 @@ import {
   type SelectedManifest,
   type SourceOptions,
 } from "../transport/mod.ts";
-import {
-  type ImageDocuments,
-  importImage,
-  missingLayers,
-  type PullStats,
-  wantedLayers,
-} from "./image_import.ts";
+import { importImage, type PullStats } from "./image_import.ts";
+import { type ImageDocuments, missingLayers, wantedLayers } from "./image_layers.ts";
 import { wholeBlobs } from "./layer_supply.ts";
 import { assertRoom } from "./room.ts";
 import { tagRef } from "./tags.ts";

@@ -27,7 +27,8 @@ import {
 import { storedLayers } from "./copy.ts";
 import { type ImageDamage, imageDamage, layerDamage } from "./damage.ts";
 import type { LayerRef } from "./erofs_image.ts";
-import { type ImageDocuments, importImage, wantedLayers } from "./image_import.ts";
+import { importImage } from "./image_import.ts";
+import { type ImageDocuments, wantedLayers } from "./image_layers.ts";
 import { type OciImage, openManifest, resolveReference } from "./image.ts";
 import { type LayerSupply, wholeBlobs } from "./layer_supply.ts";
 import { nameLayers } from "./register.ts";
