@@ -8,6 +8,7 @@
 // deno-lint-ignore-file no-console -- a program that prints
 import { cacheDir } from "../helpers/cache.ts";
 import { chunkedLayer, type LayerFile } from "../helpers/chunked_layer.ts";
+import { exists } from "../helpers/exists.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { Rng } from "../fuzz/_mutate.ts";
 import { AMD64, LayoutMaker, sha256, TYPE } from "../oci/_oci.ts";
@@ -63,16 +64,6 @@ function writeImage(path: string, files: readonly LayerFile[]): void {
   const config = maker.json({ ...AMD64, rootfs }, TYPE.config);
   const document = { schemaVersion: 2, mediaType: TYPE.manifest, config, layers: [layer] };
   maker.index([maker.json(document, TYPE.manifest)]);
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 /** Makes the images if they are not there; returns their layouts. */

@@ -12,15 +12,16 @@
  */
 // deno-lint-ignore-file no-console -- a program that prints
 import { cacheDir } from "../helpers/cache.ts";
+import { exists } from "../helpers/exists.ts";
 import { cfsCommand, runOk } from "../helpers/run.ts";
-import { TempDir, unmountBelow } from "../helpers/temp.ts";
+import { TempDir } from "../helpers/temp.ts";
 import { tool } from "../helpers/tool.ts";
 import { compare } from "./compare.ts";
+import { aptGet, cleanRoot, STEP_TIMEOUT } from "./debian_root.ts";
 
 const SUITE = "bookworm";
 const MIRROR = "http://deb.debian.org";
 const PACKAGES = "git python3 cpp-12 libicu72 ruby openssl curl systemd".split(" ");
-const MINUTES = 60_000;
 /** Greatest size beside that of zstd, seconds, MiB. */
 const AIMS = { size: 1.05, wall: 60, rssMiB: 1024 };
 
@@ -32,33 +33,10 @@ export interface UpgradeInputs {
   tars: { old: string; new: string };
 }
 
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
+/** One step of the root's life; nothing of it stays that images seldom ship. */
 async function apt(root: string, args: readonly string[]): Promise<void> {
-  const env = { DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" };
-  const options = { env, timeout: 20 * MINUTES };
-  await Deno.copyFile("/etc/resolv.conf", `${root}/etc/resolv.conf`);
-  await runOk(["mount", "-t", "proc", "proc", `${root}/proc`]);
-  try {
-    await runOk(["chroot", root, "apt-get", "update", "-q"], options);
-    await runOk(["chroot", root, "apt-get", ...args, "-qy", "--no-install-recommends"], options);
-  } finally {
-    unmountBelow(root);
-  }
-  await runOk([
-    "sh",
-    "-c",
-    "rm -rf var/cache/apt/archives/*.deb var/cache/apt/*.bin var/lib/apt/lists/* " +
-    "var/log/*.log var/log/apt/* usr/share/man/* etc/resolv.conf",
-  ], { cwd: root });
+  await aptGet(root, args);
+  await cleanRoot(root);
 }
 
 async function makeUpgrade({ oci, tars }: UpgradeInputs): Promise<void> {
@@ -66,7 +44,7 @@ async function makeUpgrade({ oci, tars }: UpgradeInputs): Promise<void> {
   const root = work.join("root");
   const layout = work.join("oci");
   const sources = `${root}/etc/apt/sources.list`;
-  const umoci = (...args: string[]) => runOk([tool("umoci"), ...args], { timeout: 20 * MINUTES });
+  const umoci = (...args: string[]) => runOk([tool("umoci"), ...args], { timeout: STEP_TIMEOUT });
   const pack = async (version: "old" | "new") => {
     console.log(`packing the ${version} root`);
     const names = [...Deno.readDirSync(root)].map(({ name }) => name).sort();
@@ -75,14 +53,14 @@ async function makeUpgrade({ oci, tars }: UpgradeInputs): Promise<void> {
       "tar",
       ...["-C", root, "--numeric-owner", "--sort=name", "-cf", path],
       ...names,
-    ], { timeout: 20 * MINUTES });
+    ], { timeout: STEP_TIMEOUT });
     await umoci("new", "--image", `${layout}:${version}`);
     await umoci("raw", "add-layer", "--image", `${layout}:${version}`, path);
   };
   await umoci("init", "--layout", layout);
   console.log("the old root: debootstrap and packages");
   await runOk([tool("debootstrap"), "--variant=minbase", SUITE, root, `${MIRROR}/debian`], {
-    timeout: 20 * MINUTES,
+    timeout: STEP_TIMEOUT,
   });
   await Deno.writeTextFile(sources, `deb ${MIRROR}/debian ${SUITE} main\n`);
   await apt(root, ["install", "ca-certificates", ...PACKAGES]);
@@ -118,7 +96,7 @@ async function zstdSize({ tars }: UpgradeInputs): Promise<number> {
     await runOk([
       tool("zstd"),
       ...["-19", "--long=27", `--patch-from=${tars.old}`, tars.new, "-qfo", patch],
-    ], { timeout: 20 * MINUTES });
+    ], { timeout: STEP_TIMEOUT });
   }
   return Deno.statSync(patch).size;
 }

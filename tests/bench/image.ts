@@ -21,9 +21,11 @@
  */
 // deno-lint-ignore-file no-console -- a program that prints
 import { cacheDir } from "../helpers/cache.ts";
+import { exists } from "../helpers/exists.ts";
 import { runOk } from "../helpers/run.ts";
 import { TempDir, unmountBelow } from "../helpers/temp.ts";
 import { tool } from "../helpers/tool.ts";
+import { aptGet, cleanRoot, STEP_TIMEOUT } from "./debian_root.ts";
 import { makeDumpfile } from "./dumpfile.ts";
 
 const SUITE = "bookworm";
@@ -35,7 +37,6 @@ const REMOVED = ["usr/share/doc", "usr/share/git-core/templates", "usr/share/com
 const CHANGED = ["etc/debian_version", "etc/bash.bashrc", "usr/bin/perl"];
 
 const BIG_FILE_SIZE = 3 * 1024 ** 3;
-const MINUTES = 60_000;
 
 /** Where the inputs are. */
 export interface BenchInputs {
@@ -65,50 +66,14 @@ function paths(): BenchInputs {
   };
 }
 
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-/** Installs packages in a root, with what package scripts expect to find mounted. */
-async function install(root: string, packages: readonly string[]): Promise<void> {
-  const env = { DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C" };
-  const options = { env, timeout: 20 * MINUTES };
-  await runOk(["mount", "-t", "proc", "proc", `${root}/proc`]);
-  try {
-    await runOk(["chroot", root, "apt-get", "update", "-q"], options);
-    await runOk(
-      ["chroot", root, "apt-get", "install", "-qy", "--no-install-recommends", ...packages],
-      options,
-    );
-  } finally {
-    unmountBelow(root);
-  }
-}
-
-/** Removes what images seldom ship: package files, package lists, logs, manual pages. */
-async function clean(root: string): Promise<void> {
-  await runOk([
-    "sh",
-    "-c",
-    "rm -rf var/cache/apt/archives/*.deb var/cache/apt/*.bin var/lib/apt/lists/* " +
-    "var/log/*.log var/log/apt/* usr/share/man/* etc/resolv.conf",
-  ], { cwd: root });
-}
-
 async function makeImage({ oci, tag, tree }: BenchInputs): Promise<void> {
   // Beside its place on the same disk, and renamed at the end: half an image is never used.
   using work = new TempDir({ dir: cacheDir("bench"), prefix: ".making-" });
   const [layout, bundle] = [work.join("oci"), work.join("bundle")];
   const root = `${bundle}/rootfs`;
-  const umoci = (...args: string[]) => runOk([tool("umoci"), ...args], { timeout: 20 * MINUTES });
+  const umoci = (...args: string[]) => runOk([tool("umoci"), ...args], { timeout: STEP_TIMEOUT });
   const commit = async () => {
-    await clean(root);
+    await cleanRoot(root);
     await umoci("repack", "--refresh-bundle", "--image", `${layout}:${tag}`, bundle);
   };
   await umoci("init", "--layout", layout);
@@ -116,17 +81,17 @@ async function makeImage({ oci, tag, tree }: BenchInputs): Promise<void> {
   await umoci("unpack", "--image", `${layout}:${tag}`, bundle);
 
   console.log("layer 1: debootstrap");
-  await runOk([tool("debootstrap"), "--variant=minbase", SUITE, root], { timeout: 20 * MINUTES });
+  await runOk([tool("debootstrap"), "--variant=minbase", SUITE, root], { timeout: STEP_TIMEOUT });
   await commit();
 
   console.log(`layer 2: ${LAYER_2.join(" ")}`);
   await Deno.copyFile("/etc/resolv.conf", `${root}/etc/resolv.conf`);
-  await install(root, LAYER_2);
+  await aptGet(root, ["install", ...LAYER_2]);
   await commit();
 
   console.log(`layer 3: ${LAYER_3.join(" ")}, deletions, replacements`);
   await Deno.copyFile("/etc/resolv.conf", `${root}/etc/resolv.conf`);
-  await install(root, LAYER_3);
+  await aptGet(root, ["install", ...LAYER_3]);
   for (const path of REMOVED) {
     if (exists(`${root}/${path}`)) await Deno.remove(`${root}/${path}`, { recursive: true });
   }
@@ -162,7 +127,7 @@ async function makeBigImage({ big, bigTag }: BenchInputs): Promise<void> {
   using work = new TempDir({ dir: cacheDir("bench"), prefix: ".making-" });
   const layout = work.join("oci");
   const image = `${layout}:${bigTag}`;
-  const umoci = (...args: string[]) => runOk([tool("umoci"), ...args], { timeout: 20 * MINUTES });
+  const umoci = (...args: string[]) => runOk([tool("umoci"), ...args], { timeout: STEP_TIMEOUT });
   console.log("an image with a 3 GB file");
   work.write("1/usr/small", "a file of the first layer, longer than what is kept inline in images");
   Deno.mkdirSync(work.join("2/usr"), { recursive: true });
@@ -172,7 +137,7 @@ async function makeBigImage({ big, bigTag }: BenchInputs): Promise<void> {
   // Not `umoci insert`: its archives lack the padding after the last file.
   for (const layer of ["1", "2"]) {
     const archive = work.join(`${layer}.tar`);
-    await runOk(["tar", "-C", work.join(layer), "-cf", archive, "usr"], { timeout: 20 * MINUTES });
+    await runOk(["tar", "-C", work.join(layer), "-cf", archive, "usr"], { timeout: STEP_TIMEOUT });
     await umoci("raw", "add-layer", "--image", image, archive);
   }
   await umoci("gc", "--layout", layout);
@@ -206,7 +171,7 @@ export async function benchInputs(options: { remake?: boolean } = {}): Promise<B
 /** Sizes of the inputs as lines of text. */
 async function describe(inputs: BenchInputs): Promise<string[]> {
   const script = (text: string) =>
-    runOk(["sh", "-c", text], { timeout: 20 * MINUTES }).then(({ stdout }) => stdout.trim());
+    runOk(["sh", "-c", text], { timeout: STEP_TIMEOUT }).then(({ stdout }) => stdout.trim());
   const lines = [
     `${inputs.tree}: ${await script(`find ${inputs.tree} | wc -l`)} entries, ${await script(
       `du -sm --apparent-size ${inputs.tree} | cut -f1`,

@@ -9,6 +9,7 @@
  * @module
  */
 import { cacheDir } from "../helpers/cache.ts";
+import { exists } from "../helpers/exists.ts";
 import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { tool } from "../helpers/tool.ts";
@@ -26,16 +27,6 @@ export interface OstreeInputs {
   bareUser: string;
   /** Archive repository with the ref `big`. */
   big: string;
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 async function ostree(repository: string, ...args: string[]): Promise<string> {
