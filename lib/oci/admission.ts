@@ -1,5 +1,6 @@
 /** Whether a policy lets an image in that is about to be pulled (spec: trust 1 to 4, 11). */
 import { type Digest, InvalidNameError } from "../base/mod.ts";
+import { mayHavePolicy, noPolicy } from "../trust/places/mod.ts";
 // Its values are imported when they are needed: most commands need none.
 import type {
   AttachmentSource,
@@ -99,13 +100,20 @@ export async function policyAdmission(
   reference: string,
   options: TrustOptions = {},
 ): Promise<Admission> {
-  const { findPolicy, noPolicy, rejection } = await import("../trust/mod.ts");
-  const { policy: path, insecurePolicy: insecure, places } = options;
-  const policy = findPolicy({ path, insecure, places });
+  const { policy: path, insecurePolicy, places } = options;
+  if (insecurePolicy) return () => Promise.resolve(undefined);
+  // Without a policy nothing else of that room is needed: it takes longer to load than to pull
+  // what is there.
+  const trust = path !== undefined || mayHavePolicy(places)
+    ? await import("../trust/mod.ts")
+    : undefined;
+  const policy = trust?.findPolicy({ path, places });
   return async (selected, source, known) => {
-    // Who carries the image over by hand decides by that, and so did earlier versions.
-    if (policy === undefined && source.remote) throw noPolicy(places);
-    if (policy === undefined || options.insecurePolicy) return undefined;
+    if (trust === undefined || policy === undefined) {
+      // Who carries the image over by hand decides by that, and so did earlier versions.
+      if (source.remote) throw noPolicy(places);
+      return undefined;
+    }
     const image = await policyImage(reference, options);
     const manifest = { ...selected.original ?? selected, index: selected.index };
     const { digest } = manifest.descriptor;
@@ -113,13 +121,13 @@ export async function policyAdmission(
     const seen = (one: AttachmentSource | undefined) => one && new SeenAttachments(one);
     const [attachments, stored] = [seen(found.attachments), seen(found.stored)];
     const where: SignaturePlaces = { ...found, attachments, stored };
-    const trust = await judgeImage(
+    const judged = await judgeImage(
       { ...manifest, digest, index: judgedIndex(selected) },
       { policy, image, places: where },
       options,
     );
-    const { verdict } = trust;
-    const { faults } = trust.found;
+    const { verdict } = judged;
+    const { faults } = judged.found;
     if (verdict?.accepted === true) {
       return async (repository, warn) => {
         // Of the manifest as it is stored, which a converted one is not.
@@ -127,7 +135,8 @@ export async function policyAdmission(
         for (const one of [attachments, stored]) await one?.keep(repository, digest, { warn });
       };
     }
-    throw rejection(verdict!, { faults, ...options.now === undefined ? {} : { now: options.now } });
+    const { now } = options;
+    throw trust.rejection(verdict!, { faults, ...now === undefined ? {} : { now } });
   };
 }
 

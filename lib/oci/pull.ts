@@ -84,8 +84,8 @@ export interface PullOptions {
    */
   partial?: PartialMode;
   /**
-   * Decides whether the image may be pulled, before its config and layers are read. A delta's target is what matters: its signatures are
-   * in the delta, unless a key was named that had to make them.
+   * Decides whether the image may be pulled, before its config and layers are read. A delta's target
+   * is what matters: its signatures are in the delta, unless a key was named that had to make them.
    */
   admit?: Admission;
   /** How registries are talked to. */

@@ -1,23 +1,9 @@
 /** Where policies and their companions are on a machine (spec: trust 1, 7). */
 import { NotFoundError } from "../base/mod.ts";
 import { listKeyDirectory, readKeyFile } from "../signature/mod.ts";
+import { policyFiles, processPlaces, type TrustPlaces } from "./places/mod.ts";
 import { INSECURE_POLICY, type Policy } from "./policy.ts";
 import { parsePolicy } from "./policy_parse.ts";
-
-/** The places that are looked at. */
-export interface TrustPlaces {
-  /** The user's home; `undefined` when there is none. */
-  readonly home: string | undefined;
-  /** What comes before `/etc`. @default nothing */
-  readonly root?: string | undefined;
-  /** Whether the user is root. */
-  readonly isRoot: boolean;
-}
-
-/** The places of the process. */
-export function processPlaces(): TrustPlaces {
-  return { home: Deno.env.get("HOME") || undefined, isRoot: Deno.uid() === 0 };
-}
 
 /** A policy and where it is from. */
 export interface LoadedPolicy {
@@ -37,13 +23,6 @@ export interface PolicyChoice {
   readonly places?: TrustPlaces | undefined;
 }
 
-/** The files that are looked for, in their order; the first that is there is the policy. */
-export function policyFiles(places: TrustPlaces): string[] {
-  const { home, root = "" } = places;
-  const user = home === undefined ? [] : [`${home}/.config/containers/policy.json`];
-  return [...user, `${root}/etc/containers/policy.json`];
-}
-
 /**
  * Loads the policy that applies.
  *
@@ -61,14 +40,6 @@ export function findPolicy(choice: PolicyChoice = {}): LoadedPolicy | undefined 
   }
   if (path === undefined) return undefined;
   throw new NotFoundError("policy", path, { message: `open ${path}: no such file or directory` });
-}
-
-/** The error for a policy that is nowhere, in the reference's words. */
-export function noPolicy(places: TrustPlaces = processPlaces()): NotFoundError {
-  const shown = policyFiles(places).map((file) => JSON.stringify(file)).join(", ");
-  return new NotFoundError("policy", "policy.json", {
-    message: `no policy.json file found at any of the following: ${shown}`,
-  });
 }
 
 /** The directory with `registries.d` files that applies; `undefined` when there is none. */

@@ -75,15 +75,14 @@ export {
   findAttachments,
   signatureTag,
 } from "./attachments.ts";
+export { findPolicy, type LoadedPolicy, type PolicyChoice } from "./files.ts";
 export {
-  findPolicy,
-  type LoadedPolicy,
+  mayHavePolicy,
   noPolicy,
-  type PolicyChoice,
   policyFiles,
   processPlaces,
   type TrustPlaces,
-} from "./files.ts";
+} from "./places/mod.ts";
 export { findInDirectory, findLookaside, type LookasideQuery } from "./lookaside.ts";
 export { type RegistriesChoice, RegistriesD, type SignatureStorage } from "./registries_d.ts";
 export { registryAttachments } from "./registry_attachments.ts";

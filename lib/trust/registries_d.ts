@@ -3,7 +3,8 @@ import { FormatError, NotFoundError } from "../base/mod.ts";
 import { listKeyDirectory, readKeyFile } from "../signature/mod.ts";
 import { parseYaml } from "./_yaml.ts";
 import type { DockerName } from "./docker_name.ts";
-import { defaultLookaside, processPlaces, registriesDirectory, type TrustPlaces } from "./files.ts";
+import { defaultLookaside, registriesDirectory } from "./files.ts";
+import { processPlaces, type TrustPlaces } from "./places/mod.ts";
 import { nameScopes } from "./scopes.ts";
 
 /** What one section says. */
