@@ -206,7 +206,8 @@ function directoryFor(options: ObjectDirectoryOptions): ObjectDirectory {
   const known = last?.options;
   if (
     last === undefined || known?.dir !== options.dir || known.secure !== options.secure ||
-    known.algorithm.id !== options.algorithm.id || known.thorough !== options.thorough
+    known.algorithm.id !== options.algorithm.id || known.thorough !== options.thorough ||
+    known.suspects?.join() !== options.suspects?.join()
   ) last = { options, directory: new ObjectDirectory(options) };
   return last.directory;
 }

@@ -1,6 +1,7 @@
 /** Importing a batch of file objects from a local repository; runs on any thread. */
 import { NotFoundError, withContext } from "../base/mod.ts";
 import type { Checksum } from "./checksum.ts";
+import { ChecksumQueue, type ChecksumQueueMemory } from "./checksum_queue.ts";
 import { ContentImporter } from "./content_import.ts";
 import { closeFile, type LocalFile, type ObjectsPlace, openFileObject } from "./local_objects.ts";
 import type { ImportedFile, ImportedObject, ImportTarget } from "./source.ts";
@@ -15,6 +16,9 @@ export interface ImportTask {
   readonly target: ImportTarget;
 }
 
+/** Files that a thread takes at a time: few, since sizes are not known and the last is waited for. */
+export const BATCH = 16;
+
 /** Imported files, packed for the way between threads. */
 export interface ImportBatch {
   /** Data of all files one after the other. */
@@ -25,12 +29,27 @@ export interface ImportBatch {
   readonly objects: readonly (ImportedObject | undefined)[];
 }
 
+/** A queue to import from, as sent to a worker. */
+export interface QueueTask extends Omit<ImportTask, "checksums"> {
+  /** Where it takes checksums from. */
+  readonly queue: ChecksumQueueMemory;
+}
+
+/** What came of checksums of a queue. */
+export interface QueuedBatch {
+  /** Position of the first one. */
+  readonly first: number;
+  /** Their files. */
+  readonly batch: ImportBatch;
+}
+
 let cached: { key: string; importer: ContentImporter } | undefined;
 
 /** One importer a thread, kept as long as the target stays the same. */
 export function importerFor(target: ImportTarget): ContentImporter {
   const { objects } = target;
-  const key = `${objects.dir} ${objects.algorithm.id} ${objects.secure} ${objects.thorough}`;
+  const { dir, algorithm, secure, thorough, suspects } = objects;
+  const key = `${dir} ${algorithm.id} ${secure} ${thorough} ${suspects}`;
   if (cached?.key !== key) {
     cached?.importer[Symbol.dispose]();
     cached = { key, importer: new ContentImporter(target) };
@@ -50,6 +69,20 @@ export function importBatch(task: ImportTask): ImportBatch {
   return packBatch(
     task.checksums.map((checksum) => importFile(importer, checksum, task.places)),
   );
+}
+
+/**
+ * Imports what a queue has until nothing more will come.
+ *
+ * @param emit takes each batch
+ */
+export function importQueue(task: QueueTask, emit: (batch: QueuedBatch) => void): void {
+  const queue = new ChecksumQueue(task.queue);
+  for (;;) {
+    const taken = queue.waitAndTake(BATCH);
+    if (taken === undefined) return;
+    emit({ first: taken.first, batch: importBatch({ ...task, checksums: taken.checksums }) });
+  }
 }
 
 /** Packs imported files. */

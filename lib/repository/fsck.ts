@@ -1,12 +1,19 @@
 /** The integrity check: metadata, objects, streams, images, references (spec: repository 9, 14.6). */
-import { letMessagesIn, type ObjectId, Pool, type ProgressSink } from "../base/mod.ts";
+import {
+  ComposefsError,
+  letMessagesIn,
+  type ObjectId,
+  Pool,
+  type ProgressSink,
+} from "../base/mod.ts";
 import { readDir } from "../../ffi/mod.ts";
 import type { RepositoryState } from "./_state.ts";
+import { readDamageList, replaceDamage } from "./damage_list.ts";
 import { findAffected } from "./fsck_affected.ts";
 import { checkImages, checkStreams, Presence } from "./fsck_entries.ts";
 import { checkMetadata } from "./fsck_meta.ts";
 import { checkObjects, type ObjectCheckResult, type ObjectCheckTask } from "./fsck_objects.ts";
-import { addError, type FsckReport, newReport } from "./fsck_report.ts";
+import { addError, type FsckReport, newReport, reasonOf } from "./fsck_report.ts";
 import { TMP_LINK_PREFIX } from "./links.ts";
 import { TMP_OBJECT_PREFIX } from "./object_write.ts";
 
@@ -14,6 +21,11 @@ import { TMP_OBJECT_PREFIX } from "./object_write.ts";
 export interface FsckOptions {
   /** Leave out objects and the content of streams. @default false */
   metadataOnly?: boolean;
+  /**
+   * Write down which objects are damaged, and take off that list which are not any more, so that
+   * pulls heal what they use. Nothing else is ever written. @default true
+   */
+  remember?: boolean;
   /** Workers that hash. @default navigator.hardwareConcurrency */
   jobs?: number;
   /** Gives up when aborted. */
@@ -25,7 +37,7 @@ export interface FsckOptions {
 /** Subdirectories that this thread checks between two turns of the event loop. */
 const TURN_EVERY = 8;
 
-/** Checks a repository; never writes. */
+/** Checks a repository; writes at most the list of damaged objects. */
 export async function checkRepository(
   state: RepositoryState,
   options: FsckOptions = {},
@@ -36,6 +48,7 @@ export async function checkRepository(
   // Streams and images are read here while workers hash; errors are put in order of the phases.
   const links = newReport(state.hasMetadata);
   const objects = options.metadataOnly ? undefined : new ObjectPhase(state, options);
+  const listed = readDamageList(state.root, state.algorithm);
   try {
     const presence = new Presence(state);
     const phase = { report: links, broken, content: !options.metadataOnly, presence };
@@ -43,7 +56,18 @@ export async function checkRepository(
     checkImages(state, phase);
     if (objects !== undefined) {
       report.warnings.push(...objects.warnings);
-      mergeObjects(report, await objects.finish(), broken);
+      const damaged = mergeObjects(report, await objects.finish());
+      for (const id of damaged) broken.add(id);
+      if (options.remember !== false) {
+        try {
+          replaceDamage(state, damaged, listed);
+        } catch (error) {
+          // The check stands all the same; whoever may write to the repository can repeat it.
+          if (!(error instanceof ComposefsError)) throw error;
+          const reason = reasonOf(error);
+          report.warnings.push(`pulls are not told which objects are damaged: ${reason}`);
+        }
+      }
     }
   } finally {
     await objects?.close();
@@ -148,16 +172,15 @@ class ObjectPhase {
   }
 }
 
-function mergeObjects(
-  report: FsckReport,
-  results: ObjectCheckResult[],
-  broken: Set<ObjectId>,
-): void {
+/** Adds what was found; gives the objects that are damaged. */
+function mergeObjects(report: FsckReport, results: ObjectCheckResult[]): ObjectId[] {
+  const damaged: ObjectId[] = [];
   for (const result of results) {
     report.objects_checked += result.checked;
     report.objects_corrupted += result.corrupted;
     for (const { kind, text } of result.errors) addError(report, kind, text);
-    for (const id of result.damaged) broken.add(id);
+    for (const id of result.damaged) damaged.push(id);
     report.warnings.push(...result.warnings);
   }
+  return damaged;
 }

@@ -17,6 +17,7 @@
  *
  * @module
  */
+export type { DamageFindings, KnownDamage } from "./damage_list.ts";
 export { type DownloadFile, Downloads } from "./downloads.ts";
 export type { FsckOptions } from "./fsck.ts";
 export { type AffectedUser, type FsckKind, type FsckReport, reasonOf } from "./fsck_report.ts";

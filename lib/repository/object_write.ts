@@ -44,6 +44,8 @@ export interface ObjectDirectoryOptions {
   readonly secure: boolean;
   /** Always compare an existing object's content, not just its size. @default false */
   readonly thorough?: boolean;
+  /** Objects of which that is done in any case: they are known to have been damaged. */
+  readonly suspects?: readonly ObjectId[];
 }
 
 /** Prefix of named temporary files, where the file system has no unnamed ones. */
@@ -65,6 +67,7 @@ export class ObjectDirectory {
   readonly #algorithm: Algorithm;
   readonly #secure: boolean;
   readonly #thorough: boolean;
+  readonly #suspects: ReadonlySet<ObjectId>;
   readonly #hasher: FsVerityHasher;
   readonly #digest: Uint8Array = new Uint8Array(128);
   #unnamed = true;
@@ -80,6 +83,7 @@ export class ObjectDirectory {
     this.#algorithm = options.algorithm;
     this.#secure = options.secure;
     this.#thorough = options.thorough ?? false;
+    this.#suspects = new Set(options.suspects);
     this.#hasher = new FsVerityHasher(options.algorithm, hash);
   }
 
@@ -211,7 +215,8 @@ export class ObjectDirectory {
   /** Whether the object that is there can stand for the content at hand. */
   #intact(id: ObjectId, check: { found: number; size: number; thorough: boolean }): boolean {
     if (check.found !== check.size) return false;
-    if (!this.#secure && !this.#thorough && !check.thorough) return true;
+    const thorough = this.#secure || this.#thorough || check.thorough || this.#suspects.has(id);
+    if (!thorough) return true;
     const flags = O.RDONLY | O.NOFOLLOW | O.NONBLOCK;
     using fd = openIfExists(this.#dir, objectPath(id), { flags });
     if (fd === undefined) return false;

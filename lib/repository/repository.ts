@@ -27,6 +27,12 @@ import {
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
 import { Downloads, heldDownload } from "./downloads.ts";
 import { listEntries } from "./entries.ts";
+import {
+  type DamageFindings,
+  type KnownDamage,
+  noteDamage,
+  readDamageList,
+} from "./damage_list.ts";
 import { checkRepository, type FsckOptions } from "./fsck.ts";
 import type { FsckReport } from "./fsck_report.ts";
 import { collectGarbage, collectGarbageInTurns, type GcOptions, type GcResult } from "./gc.ts";
@@ -312,7 +318,24 @@ export class Repository implements Disposable {
     return heldDownload(this.#state, name);
   }
 
-  /** Checks the repository; never writes. */
+  /**
+   * The objects that somebody has found damaged; `undefined` when nobody has, which takes no more
+   * than an attempt to open a file.
+   */
+  knownDamage(): KnownDamage | undefined {
+    return readDamageList(this.#state.root, this.#state.algorithm);
+  }
+
+  /**
+   * Writes down which objects were found damaged, and which sound.
+   *
+   * @throws {ComposefsError} when that cannot be written
+   */
+  noteDamage(findings: DamageFindings): void {
+    noteDamage(this.#state, findings);
+  }
+
+  /** Checks the repository; writes at most the list of {@linkcode Repository.knownDamage}. */
   fsck(options: FsckOptions = {}): Promise<FsckReport> {
     return checkRepository(this.#state, options);
   }
