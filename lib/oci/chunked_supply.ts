@@ -108,8 +108,9 @@ class PartialSupply {
     return await this.#whole(layer, { context, reason, opened });
   };
 
-  async #plan(opened: OpenedChunked, { signal }: SupplyContext): Promise<FetchPlan> {
-    this.#contents ??= new ContentCache(this.#options.repository);
+  async #plan(opened: OpenedChunked, { objects, signal }: SupplyContext): Promise<FetchPlan> {
+    const except = objects.suspects;
+    this.#contents ??= new ContentCache(this.#options.repository, { except });
     return await planChunked(opened, this.#contents, { remote: this.#source.remote, signal });
   }
 

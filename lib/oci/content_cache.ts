@@ -67,11 +67,17 @@ export class ContentCache implements KnownContents {
   readonly #found = new Map<ByteString, ObjectId>();
   readonly #foundChunks = new Map<ByteString, IndexedContent>();
   readonly #cut = new Set<ObjectId>();
+  readonly #except: ReadonlySet<ObjectId>;
   #unindexed: Unindexed | undefined;
 
-  /** Opens the indexes that are there; damaged ones are passed over. */
-  constructor(repository: Repository) {
+  /**
+   * Opens the indexes that are there; damaged ones are passed over.
+   *
+   * @param options.except objects that are damaged and therefore have nothing
+   */
+  constructor(repository: Repository, options: { except?: Iterable<ObjectId> | undefined } = {}) {
     this.#repository = repository;
+    this.#except = new Set(options.except);
     this.#readIndexes();
   }
 
@@ -124,6 +130,7 @@ export class ContentCache implements KnownContents {
 
   /** Whether an object is there with at least, or exactly, this size. */
   #has(id: ObjectId, size: number, exact: boolean): boolean {
+    if (this.#except.has(id)) return false;
     const found = this.#repository.objects.size(id);
     return found !== undefined && (exact ? found === size : found >= size);
   }

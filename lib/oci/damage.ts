@@ -64,7 +64,8 @@ function contentFault(
   }
 }
 
-function isSound(repository: Repository, id: ObjectId): boolean {
+/** Whether an object is there and what its name says. */
+export function isSound(repository: Repository, id: ObjectId): boolean {
   try {
     repository.objects.openVerified(id).close();
     return true;

@@ -9,6 +9,7 @@ import {
 import type { Repository } from "../repository/mod.ts";
 import type { PublicKey } from "../signature/mod.ts";
 import type { KeepSignatures } from "./admission.ts";
+import { findHealing, type Healing } from "./healing.ts";
 import { type DeltaArtifact, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
 import { findDelta } from "./delta_find.ts";
 import { DeltaBase } from "./delta_source.ts";
@@ -30,6 +31,8 @@ export interface DeltaOptions {
   readonly layerLimit?: number | undefined;
   /** Import layers that are there once more, which a delta cannot. @default false */
   readonly repair?: boolean | undefined;
+  /** Gives up when aborted. */
+  readonly signal?: AbortSignal | undefined;
   /** Told what is done in another way than it was meant. */
   readonly progress?: ProgressSink | undefined;
   /** How layers come without a delta. */
@@ -44,6 +47,8 @@ export interface DeltaImage {
   readonly supply: LayerSupply;
   /** Digest of the delta that was found for the image, when one was. */
   readonly found?: Digest | undefined;
+  /** What is damaged, when anything in the repository is known to be. */
+  readonly healing?: Healing | undefined;
   /** Stores the signature that was asked for, when the image is there. */
   readonly keep?: KeepSignatures | undefined;
 }
@@ -68,11 +73,19 @@ export async function openDelta(
     ? undefined
     : await verified(source, { ...options, delta, verifyKey: options.verifyKey });
   const whole = mode === "auto" && source.remote ? options.whole : undefined;
+  const wanted = wantedLayers(documents);
+  const healing = await findHealing(repository, wanted, {
+    ...options,
+    deltaOnly: whole === undefined,
+  });
+  const common = { documents, healing, keep };
   if (options.repair) {
-    if (whole !== undefined) return { documents, supply: whole, keep };
+    if (whole !== undefined) return { ...common, supply: whole };
     throw new UnsupportedError("A delta cannot repair layers, only the image itself can");
   }
-  const wanted = wantedLayers(documents);
+  if (whole !== undefined && healing !== undefined && healing.damaged.size > 0) {
+    return { ...common, supply: whole };
+  }
   const { missing } = missingLayers(repository, wanted);
   const base = new DeltaBase(repository, delta.sourceConfig);
   try {
@@ -81,7 +94,7 @@ export async function openDelta(
   } catch (error) {
     if (whole === undefined || !(error instanceof NotFoundError)) throw error;
     progress?.({ type: "warning", text: `${error.message}; taking the whole layers` });
-    return { documents, supply: orFail(whole, error), keep };
+    return { ...common, supply: orFail(whole, error) };
   }
   const supply = deltaLayers(repository, wanted, {
     delta,
@@ -91,7 +104,7 @@ export async function openDelta(
     layerLimit,
     progress,
   });
-  return { documents, supply, keep };
+  return { ...common, supply };
 }
 
 /** Checks the signature, and prepares storing it beside the image. */

@@ -10,6 +10,7 @@ import type { ErofsVersion } from "../erofs/mod.ts";
 import type { ObjectDirectoryOptions, Repository } from "../repository/mod.ts";
 import type { FileTree } from "../tree/mod.ts";
 import { buildTree, imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
+import type { Healing } from "./healing.ts";
 import { layerObject, linkedImage } from "./image.ts";
 import {
   completeImage,
@@ -53,6 +54,8 @@ export interface ImportOptions {
    * identities. @default false
    */
   readonly repair?: boolean | ReadonlySet<string> | undefined;
+  /** What is damaged, of which layers are imported once more. @default nothing that is known */
+  readonly healing?: Healing | undefined;
   /** Put back zeros at the end of layers that a faulty encoder has dropped. @default false */
   readonly repairPadding?: boolean | undefined;
   /** Refuse an image that is not what it claims to be, or claims nothing. @default false */
@@ -167,7 +170,8 @@ class ImageImport {
   ): PresentImage | undefined {
     if (this.#options.repair) return undefined;
     const repository = this.#repository;
-    const present = completeImage(repository, this.#documents, wanted);
+    const damaged = this.#options.healing?.damaged;
+    const present = completeImage(repository, this.#documents, { wanted, damaged });
     if (present === undefined) return undefined;
     this.#stats.layersPresent = new Set(wanted.map(({ id }) => id.toString())).size;
     for (const { id } of wanted) this.#progress({ type: "skipped", id: id.toString() });
@@ -192,7 +196,11 @@ class ImageImport {
     wanted: readonly WantedLayer[],
     arrived: (objects: ReadonlyMap<string, ObjectId>) => void,
   ): Promise<void> {
-    const { present, missing } = missingLayers(this.#repository, wanted, this.#options);
+    const { repair, healing } = this.#options;
+    const { present, missing } = missingLayers(this.#repository, wanted, {
+      repair,
+      damaged: healing?.damaged,
+    });
     this.#stats.layersPresent += present.size;
     for (const id of present.keys()) this.#progress({ type: "skipped", id });
     const objects = new Map(present);
@@ -232,11 +240,13 @@ class ImageImport {
   }
 
   #objectOptions(): ObjectDirectoryOptions {
+    const { repair, healing } = this.#options;
     return {
       dir: this.#repository.objects.makeDirectory().number,
       algorithm: this.#repository.algorithm,
       secure: this.#repository.secure,
-      thorough: Boolean(this.#options.repair),
+      thorough: Boolean(repair) || healing?.all === true,
+      ...(healing === undefined ? {} : { suspects: healing.suspects }),
     };
   }
 

@@ -66,13 +66,17 @@ export interface LayerNeed {
  * Looks which layers are missing.
  *
  * @param options.repair layers to take for damaged: all, or those with these identities
+ * @param options.damaged objects that count as missing
  */
 export function missingLayers(
   repository: Repository,
   wanted: readonly WantedLayer[],
-  options: { repair?: boolean | ReadonlySet<string> | undefined } = {},
+  options: {
+    repair?: boolean | ReadonlySet<string> | undefined;
+    damaged?: ReadonlySet<ObjectId> | undefined;
+  } = {},
 ): LayerNeed {
-  const { repair = false } = options;
+  const { repair = false, damaged } = options;
   const present = new Map<string, ObjectId>();
   const missing = new Map<string, WantedLayer>();
   for (const layer of wanted) {
@@ -81,11 +85,25 @@ export function missingLayers(
     if (present.has(key) || missing.has(blob)) continue;
     const found = (typeof repair === "boolean" ? repair : repair.has(key))
       ? undefined
-      : hasWholeLayer(repository, layer.id, { accepts: (stream) => standsFor(stream, layer) });
+      : hasWholeLayer(repository, layer.id, {
+        accepts: (stream) => standsFor(stream, layer),
+        isThere: soundObjects(repository, damaged),
+      });
     if (found === undefined) missing.set(blob, asStored(repository, layer));
     else present.set(key, found);
   }
   return { present, missing: [...missing.values()] };
+}
+
+/** Tells which objects are there and not damaged. */
+function soundObjects(
+  repository: Repository,
+  damaged: ReadonlySet<ObjectId> | undefined,
+): (id: ObjectId) => boolean {
+  const isThere = repository.objects.snapshot();
+  return damaged === undefined || damaged.size === 0
+    ? isThere
+    : (id) => isThere(id) && !damaged.has(id);
 }
 
 /**
@@ -103,12 +121,20 @@ function asStored(repository: Repository, layer: WantedLayer): WantedLayer {
   }
 }
 
-/** The image as it is stored, when it is there with all its layers and images. */
+/**
+ * The image as it is stored, when it is there with all its layers and images.
+ *
+ * @param options.damaged objects that count as missing
+ */
 export function completeImage(
   repository: Repository,
   documents: ImageDocuments,
-  wanted: readonly WantedLayer[],
+  options: {
+    wanted: readonly WantedLayer[];
+    damaged?: ReadonlySet<ObjectId> | undefined;
+  },
 ): OciImage | undefined {
+  const { wanted, damaged } = options;
   let image: OciImage;
   try {
     image = openManifest(repository, documents.selected.descriptor.digest);
@@ -118,7 +144,7 @@ export function completeImage(
     if (error instanceof ComposefsError) return undefined; // absent, or damaged and made anew
     throw error;
   }
-  const isThere = repository.objects.snapshot();
+  const isThere = soundObjects(repository, damaged);
   for (const layer of wanted) {
     const { id } = layer;
     const object = hasWholeLayer(repository, id, {

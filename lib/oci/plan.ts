@@ -5,6 +5,7 @@ import { type ChunkedForecast, forecastChunked } from "./chunked_layer.ts";
 import { ContentCache } from "./content_cache.ts";
 import { type DeltaArtifact, isDelta, parseDelta, readDeltaTarget } from "./delta_artifact.ts";
 import { findDelta } from "./delta_find.ts";
+import { findHealing, type Healing } from "./healing.ts";
 import { type DeltaMode, looksForDelta, noDelta } from "./delta_pull.ts";
 import { DeltaBase } from "./delta_source.ts";
 import { deltaBlobs } from "./delta_supply.ts";
@@ -93,7 +94,13 @@ export async function planPull(
   if (options.nameFromTarget && options.name === undefined) {
     targetName(documents.selected.manifest);
   }
-  const need = needOf(repository, source, { documents, repair: options.repair });
+  const healing = await healingOf(repository, source, {
+    options,
+    wanted: wantedLayers(documents),
+    isDelta: delta !== undefined,
+  });
+  const heals = healing !== undefined && healing.damaged.size > 0;
+  const need = needOf(repository, source, { documents, repair: options.repair, healing });
   const { missing, wanted } = need;
   const full = delta === undefined || source.remote ? wayOf(source, missing) : undefined;
   let planned: PlannedDelta | undefined;
@@ -101,11 +108,11 @@ export async function planPull(
   if (delta !== undefined) {
     const usable = missing.length === 0 ||
       isUsable(repository, source, { mode: options.delta, delta, progress: options.progress });
-    if (usable) {
+    if (usable && !heals) {
       blobs = deltaBlobs(delta, wanted);
       planned = { ...deltaWay(blobs, missing), digest: selected.descriptor.digest };
     }
-  } else if (looksForDelta(source, options) && missing.length > 0) {
+  } else if (!heals && looksForDelta(source, options) && missing.length > 0) {
     const { progress } = options;
     const required = options.delta === "require";
     const found = await findDelta(repository, source, {
@@ -122,7 +129,7 @@ export async function planPull(
   }
   const { descriptor, manifest } = documents.selected;
   const forecasts = planned === undefined && full !== undefined
-    ? await forecast(repository, source, { ...options, missing })
+    ? await forecast(repository, source, { ...options, missing, healing })
     : new Map<WantedLayer, ChunkedForecast>();
   const parts = forecasts.size === 0 ? undefined : partsWay(source, missing, forecasts);
   const way = planned !== undefined ? "delta" : parts !== undefined ? "parts" : "full";
@@ -143,6 +150,18 @@ export async function planPull(
     way: missing.length === 0 ? "none" : way,
     available: repository.available,
   };
+}
+
+/** What is damaged of the image, and would be healed. */
+async function healingOf(
+  repository: Repository,
+  source: ImageSource,
+  request: { options: PullOptions; wanted: readonly WantedLayer[]; isDelta: boolean },
+): Promise<Healing | undefined> {
+  const { options, wanted, isDelta } = request;
+  const { delta: mode = "auto", repair, signal, progress } = options;
+  const deltaOnly = isDelta ? mode !== "auto" || !source.remote : mode === "require";
+  return await findHealing(repository, wanted, { repair, deltaOnly, signal, progress });
 }
 
 /**
@@ -174,13 +193,16 @@ function isUsable(
 async function forecast(
   repository: Repository,
   source: ImageSource,
-  options: PullOptions & { missing: readonly WantedLayer[] },
+  options: PullOptions & {
+    missing: readonly WantedLayer[];
+    healing: Healing | undefined;
+  },
 ): Promise<Map<WantedLayer, ChunkedForecast>> {
-  const { partial = "auto", repair, missing } = options;
+  const { partial = "auto", repair, healing, missing } = options;
   const out = new Map<WantedLayer, ChunkedForecast>();
   if (partial === "never" || repair || (partial === "auto" && !source.remote)) return out;
   const signal = options.signal ?? new AbortController().signal;
-  const contents = new ContentCache(repository);
+  const contents = new ContentCache(repository, { except: healing?.suspects });
   for (const layer of missing) {
     const found = await forecastChunked(source, layer, { contents, signal });
     if (!("reason" in found)) out.set(layer, found);
@@ -212,11 +234,16 @@ interface Need {
 function needOf(
   repository: Repository,
   source: ImageSource,
-  options: { documents: ImageDocuments; repair: boolean | undefined },
+  options: {
+    documents: ImageDocuments;
+    repair: boolean | undefined;
+    healing: Healing | undefined;
+  },
 ): Need {
   const { documents, repair = false } = options;
+  const damaged = options.healing?.damaged;
   const wanted = wantedLayers(documents);
-  const { present, missing } = missingLayers(repository, wanted, { repair });
+  const { present, missing } = missingLayers(repository, wanted, { repair, damaged });
   const layers = wanted.map(({ id, descriptor }) => ({
     id,
     digest: descriptor.digest,
@@ -224,7 +251,8 @@ function needOf(
     present: present.has(id.toString()),
     held: present.has(id.toString()) ? 0 : source.held?.(descriptor) ?? 0,
   }));
-  const complete = !repair && completeImage(repository, documents, wanted) !== undefined;
+  const complete = !repair &&
+    completeImage(repository, documents, { wanted, damaged }) !== undefined;
   return { wanted, missing, layers, complete };
 }
 

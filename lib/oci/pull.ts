@@ -31,6 +31,7 @@ import {
   type SelectedManifest,
   type SourceOptions,
 } from "../transport/mod.ts";
+import { findHealing, forgetHealed } from "./healing.ts";
 import { importImage, type PullStats } from "./image_import.ts";
 import { type ImageDocuments, missingLayers, wantedLayers } from "./image_layers.ts";
 import { wholeBlobs } from "./layer_supply.ts";
@@ -56,7 +57,9 @@ export interface PullOptions {
   jobs?: number;
   /**
    * Import layers that are there already once more and compare every object with what it should
-   * be, which replaces damaged ones. @default false
+   * be, which replaces damaged ones. What a check has found damaged is replaced without this, too.
+   *
+   * @default false
    */
   repair?: boolean;
   /**
@@ -185,7 +188,7 @@ async function pullFrom(
     progress,
     report: (layer) => layers.push(layer),
   });
-  const { documents, supply, found, keep: keepVerified } = delta
+  const { documents, supply, found, healing, keep: keepVerified } = delta
     ? await openDelta(repository, source, { ...options, whole, selected })
     : await openImage(repository, source, { ...options, whole, selected });
   if (delta && options.verifyKey === undefined) {
@@ -201,6 +204,7 @@ async function pullFrom(
     remote: source.remote,
     jobs,
     repair,
+    healing,
     repairPadding: options.repairPadding,
     requireSeal: options.requireSeal,
     signal,
@@ -208,6 +212,10 @@ async function pullFrom(
   });
   const warn = (text: string) => progress?.({ type: "warning", text });
   for (const one of [keepVerified, keep]) await one?.(repository, warn);
+  // Last of all: until then it does no harm that the next pull looks once more.
+  if (healing !== undefined) {
+    forgetHealed(repository, documents.selected.descriptor.digest, warn);
+  }
   return {
     manifestDigest: documents.selected.descriptor.digest,
     ...(original === undefined ? {} : { sourceDigest: original.descriptor.digest }),
@@ -230,12 +238,17 @@ async function openImage(
   const configBytes = await source.document(selected.manifest.config, "image config");
   const documents = { selected, configBytes };
   if (source.remote && selected.index === undefined) checkPlatform(documents, options);
-  const delta = await discoverDelta(repository, source, { ...options, documents });
+  const wanted = wantedLayers(documents);
+  const deltaOnly = options.delta === "require";
+  const healing = await findHealing(repository, wanted, { ...options, deltaOnly });
+  const damaged = healing?.damaged;
+  const repair = options.repair === true || (damaged !== undefined && damaged.size > 0);
+  const delta = await discoverDelta(repository, source, { ...options, documents, repair });
   if (delta === undefined && source.remote) {
-    const { missing } = missingLayers(repository, wantedLayers(documents), options);
+    const { missing } = missingLayers(repository, wanted, { repair: options.repair, damaged });
     assertRoom(repository, source, missing);
   }
-  return { documents, supply: whole, ...delta };
+  return { documents, supply: whole, healing, ...delta };
 }
 
 /**

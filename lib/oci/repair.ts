@@ -27,6 +27,7 @@ import {
 import { storedLayers } from "./copy.ts";
 import { type ImageDamage, imageDamage, layerDamage } from "./damage.ts";
 import type { LayerRef } from "./erofs_image.ts";
+import { forgetHealed } from "./healing.ts";
 import { importImage } from "./image_import.ts";
 import { type ImageDocuments, wantedLayers } from "./image_layers.ts";
 import { type OciImage, openManifest, resolveReference } from "./image.ts";
@@ -142,15 +143,23 @@ class Repair {
       objectsRestored: this.#restored,
       layersImported,
     });
-    if (first.faults.length === 0) return result([]);
+    if (first.faults.length === 0) return this.#healed(result([]));
     const left = this.#restoreObjects(first, { origin, faults });
-    if (left.faults.length === 0) return result([]);
+    if (left.faults.length === 0) return this.#healed(result([]));
     const layers = await this.#import(left, origin);
     const after = imageDamage(this.#repository, this.#digest);
     if (after.faults.length > 0) {
       throw new ComposefsError("CFS_FAILED", `Still damaged: ${after.faults.join("; ")}`);
     }
-    return result([...layers]);
+    return this.#healed(result([...layers]));
+  }
+
+  /** Ends a repair after which all is sound and durable. */
+  #healed(result: RepairResult): RepairResult {
+    forgetHealed(this.#repository, this.#digest, (text) => {
+      this.#progress({ type: "warning", text });
+    });
+    return result;
   }
 
   /** Takes objects from the other repository, as long as that brings more to light. */

@@ -1,0 +1,145 @@
+/**
+ * Healing what somebody has found damaged: a pull looks at the objects that were written down, and
+ * at no others, and takes those off the list that it has put right (spec: oci 4.5, 9).
+ *
+ * @module
+ */
+import {
+  ComposefsError,
+  type Digest,
+  letMessagesIn,
+  type ObjectId,
+  type ProgressSink,
+} from "../base/mod.ts";
+import { reasonOf, type Repository } from "../repository/mod.ts";
+import { isSound } from "./damage.ts";
+import type { WantedLayer } from "./layer_supply.ts";
+import { layerStream, manifestStream } from "./tags.ts";
+
+/** What is known of damage when an image is pulled. */
+export interface Healing {
+  /** Objects of the image's layers that are damaged: layers with them count as missing. */
+  readonly damaged: ReadonlySet<ObjectId>;
+  /** Objects of the repository that may be damaged: compared with what comes. */
+  readonly suspects: readonly ObjectId[];
+  /** Whether any object may be. */
+  readonly all: boolean;
+}
+
+/** How to look for damage. */
+export interface HealingOptions {
+  /** Everything is imported once more anyway. @default false */
+  readonly repair?: boolean | undefined;
+  /** Layers come from deltas or not at all, which heals nothing. @default false */
+  readonly deltaOnly?: boolean | undefined;
+  /** Gives up when aborted. */
+  readonly signal?: AbortSignal | undefined;
+  /** Told what is damaged. */
+  readonly progress?: ProgressSink | undefined;
+}
+
+/** Objects between two turns of the event loop. */
+const TURN = 256;
+
+/**
+ * Looks whether layers that are there have objects that are damaged.
+ *
+ * @returns `undefined` when nobody has found any damage in the repository
+ */
+export async function findHealing(
+  repository: Repository,
+  wanted: readonly WantedLayer[],
+  options: HealingOptions = {},
+): Promise<Healing | undefined> {
+  const known = repository.knownDamage();
+  if (known === undefined) return undefined;
+  const { ids, all } = known;
+  const healing = { damaged: new Set<ObjectId>(), suspects: [...ids], all };
+  if (options.repair) return healing;
+  const warn = (text: string) => options.progress?.({ type: "warning", text });
+  if (all) {
+    warn("there is no telling what is damaged, so all of the image is checked; fsck finds out");
+  }
+  const seen = new Set<ObjectId>();
+  for (const id of layerObjects(repository, wanted)) {
+    if (seen.has(id) || !(all || ids.has(id))) continue;
+    seen.add(id);
+    if (!isSound(repository, id)) healing.damaged.add(id);
+    if (seen.size % TURN > 0) continue;
+    await letMessagesIn();
+    options.signal?.throwIfAborted();
+  }
+  const { damaged } = healing;
+  if (damaged.size === 0) return healing;
+  const objects = `${damaged.size} ${damaged.size === 1 ? "object" : "objects"} of the image`;
+  if (options.deltaOnly) {
+    warn(`${objects} found damaged, which a delta cannot heal; the image itself can`);
+    return { ...healing, damaged: new Set() };
+  }
+  warn(`${objects} found damaged; layers with damage are taken once more`);
+  return healing;
+}
+
+/** Objects of the layers that are there. */
+function* layerObjects(
+  repository: Repository,
+  wanted: readonly WantedLayer[],
+): Generator<ObjectId> {
+  for (const key of new Set(wanted.map(({ id }) => layerStream(id)))) {
+    try {
+      const object = repository.streamObject(key);
+      if (object !== undefined) yield* repository.openStreamObject(object).objectRefs;
+    } catch (error) {
+      // The stream itself is damaged, which is found, and healed, without any list.
+      if (!(error instanceof ComposefsError)) throw error;
+    }
+  }
+}
+
+/**
+ * Takes the objects of an image off the list that are sound. They must be durable: who is killed
+ * before this only leaves objects on the list that the next pull looks at.
+ *
+ * @param digest of the image's manifest
+ * @param warn told when the list cannot be written
+ */
+export function forgetHealed(
+  repository: Repository,
+  digest: Digest,
+  warn: (text: string) => void,
+): void {
+  const ids = repository.knownDamage()?.ids ?? new Set();
+  if (ids.size === 0) return;
+  const sound: ObjectId[] = [];
+  for (const id of usedObjects(repository, manifestStream(digest))) {
+    if (ids.has(id) && isSound(repository, id)) sound.push(id);
+  }
+  if (sound.length === 0) return;
+  try {
+    repository.noteDamage({ sound });
+  } catch (error) {
+    // They are looked at once more by the next pull, which is all that it costs.
+    if (!(error instanceof ComposefsError)) throw error;
+    warn(`healed objects stay on the list of damaged ones: ${reasonOf(error)}`);
+  }
+}
+
+/** Everything that a stream leads to, itself first and each object once. */
+function usedObjects(repository: Repository, name: string): Set<ObjectId> {
+  const used = new Set<ObjectId>();
+  const start = repository.streamObject(name);
+  const streams = new Set(start === undefined ? [] : [start]);
+  // A set that grows while it is walked.
+  for (const id of streams) {
+    used.add(id);
+    try {
+      const stream = repository.openStreamObject(id);
+      for (const object of stream.objectRefs) used.add(object);
+      for (const object of stream.streamRefs) streams.add(object);
+    } catch (error) {
+      // An image, or something that cannot be read: it leads no further.
+      if (!(error instanceof ComposefsError)) throw error;
+    }
+  }
+  return used;
+}
