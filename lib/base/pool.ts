@@ -45,6 +45,15 @@ interface Task {
 interface Slot {
   readonly worker: Worker;
   readonly tasks: Map<number, Task>;
+  /** Number of tasks that were ever posted to it. */
+  posted: number;
+  /** Number of those that it is done with; in shared memory, so known before the results are. */
+  readonly done: Int32Array;
+}
+
+/** Tasks that a worker has to do. */
+function load(slot: Slot): number {
+  return slot.posted - Atomics.load(slot.done, 0);
 }
 
 /** Turns of the event loop that let all waiting messages in: each takes at most one, every other. */
@@ -164,6 +173,7 @@ export class Pool implements AsyncDisposable {
    * @returns false when no such task waits
    */
   steal<M, R>(work: (message: M) => R, handler?: string): boolean {
+    this.#dispatch(); // a worker may be done whose result has not been let in
     const wanted = (task: Task) => handler === undefined || task.handler === handler;
     const at = this.#waiting.findLastIndex(wanted);
     if (at < 0) return false;
@@ -269,7 +279,9 @@ export class Pool implements AsyncDisposable {
 
   #start(): Slot {
     const worker = new Worker(this.#module, { type: "module" });
-    const slot: Slot = { worker, tasks: new Map() };
+    const done = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+    worker.postMessage({ type: "start", done } satisfies ToWorker);
+    const slot: Slot = { worker, tasks: new Map(), posted: 0, done: new Int32Array(done) };
     worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#receive(slot, data);
     worker.onerror = (event) => {
       event.preventDefault();
@@ -286,11 +298,11 @@ export class Pool implements AsyncDisposable {
   #choose(): Slot | undefined {
     let best: Slot | undefined;
     for (const slot of this.#slots) {
-      if (best === undefined || slot.tasks.size < best.tasks.size) best = slot;
+      if (best === undefined || load(slot) < load(best)) best = slot;
     }
-    if (best !== undefined && best.tasks.size === 0) return best;
+    if (best !== undefined && load(best) === 0) return best;
     if (this.#slots.length < this.#size) return this.#start();
-    return best !== undefined && best.tasks.size < this.#depth ? best : undefined;
+    return best !== undefined && load(best) < this.#depth ? best : undefined;
   }
 
   #dispatch(): void {
@@ -310,6 +322,7 @@ export class Pool implements AsyncDisposable {
         task.reject(error);
         continue;
       }
+      slot.posted++;
       slot.tasks.set(id, task);
       if (this.#waiting.length < this.#limit) this.#wake();
     }

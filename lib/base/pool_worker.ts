@@ -22,6 +22,7 @@ import { encodeError, type WireError } from "./wire_error.ts";
 
 /** What the pool posts to a worker. */
 export type ToWorker =
+  | { readonly type: "start"; readonly done: SharedArrayBuffer }
   | {
     readonly type: "task";
     readonly id: number;
@@ -59,6 +60,8 @@ const handlers = new Map<string, Handler<unknown, unknown>>();
 const queue: Extract<ToWorker, { type: "task" }>[] = [];
 const controllers = new Map<number, AbortController>();
 let busy = false;
+/** Number of tasks that are done: the pool sees it before it gets round to the results. */
+let done: Int32Array | undefined;
 
 /**
  * Registers the handler of a kind of task; for use at the top level of a worker module.
@@ -72,6 +75,10 @@ export function handle<M, R>(name: string, handler: Handler<M, R>): void {
 }
 
 function receive({ data }: MessageEvent<ToWorker>): void {
+  if (data.type === "start") {
+    done = new Int32Array(data.done);
+    return;
+  }
   if (data.type === "cancel") {
     controllers.get(data.id)?.abort();
     return;
@@ -87,6 +94,12 @@ async function work(): Promise<void> {
   for (let task = queue.shift(); task !== undefined; task = queue.shift()) {
     const { id } = task;
     const buffers: ArrayBuffer[] = [];
+    let settled = false;
+    // Before the message: the pool looks at the number when that comes.
+    const settle = () => {
+      if (!settled && done !== undefined) Atomics.add(done, 0, 1);
+      settled = true;
+    };
     const context: TaskContext = {
       signal: controllers.get(id)!.signal,
       emit: (event) => scope.postMessage({ type: "event", id, event }),
@@ -97,8 +110,10 @@ async function work(): Promise<void> {
       const handler = handlers.get(task.handler);
       if (handler === undefined) throw new TypeError(`No handler "${task.handler}" in this worker`);
       const result = await handler(task.message, context);
+      settle();
       scope.postMessage({ type: "result", id, result }, buffers);
     } catch (error) {
+      settle();
       // Not swallowed: it is thrown again where the task was submitted.
       scope.postMessage({ type: "failure", id, error: encodeError(error) });
     } finally {

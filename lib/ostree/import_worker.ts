@@ -1,9 +1,9 @@
 /** Worker module of the import from local repositories, and of what came from servers. */
 import { handle } from "../base/mod.ts";
 import { type FetchedTask, importFetched, importPart } from "./fetched_batch.ts";
-import { importBatch } from "./import_batch.ts";
+import { importQueue, type QueueTask } from "./import_batch.ts";
 
-handle("import-files", importBatch);
+handle("import-queue", (task: QueueTask, { emit }) => importQueue(task, emit));
 handle("import-part", importPart);
 handle("import-large", importPart);
 handle("import-fetched", (task: FetchedTask, { transfer }) => {

@@ -1,32 +1,34 @@
 /** Imports files of a local repository on this thread and on workers. */
 import { letMessagesIn, Pool } from "../base/mod.ts";
 import type { Checksum } from "./checksum.ts";
+import { ChecksumQueue } from "./checksum_queue.ts";
 import {
+  BATCH,
   dropImporter,
   type ImportBatch,
   importBatch,
-  type ImportTask,
+  type QueuedBatch,
+  type QueueTask,
   unpackBatch,
 } from "./import_batch.ts";
 import type { ObjectsPlace } from "./local_objects.ts";
 import type { FileImport, ImportOptions } from "./source.ts";
 
-/** Files in a batch: few, since sizes are not known and the last batch is waited for. */
-const BATCH = 32;
-/** Fewer files than this are imported before a worker has started. */
-const WORTH_A_WORKER = 200;
-/** Batches that a worker holds. */
-const DEPTH = 4;
+/** With fewer files than this all are imported before a worker has started. */
+const WORTH_A_WORKER = 400;
+/** Batches between two looks at what workers and the user say. */
+const LOOK_EVERY = 16;
 
 /** Imports files of a local repository. */
 export class LocalImport implements FileImport {
   readonly #places: readonly ObjectsPlace[];
   readonly #options: ImportOptions;
   readonly #jobs: number;
-  #batch: Checksum[] = [];
-  #early: Checksum[][] = [];
+  readonly #queue = new ChecksumQueue();
+  /** Everything asked for, in the order in which it was put into the queue. */
+  readonly #asked: Checksum[] = [];
   #pool: Pool | undefined;
-  readonly #running = new Set<Promise<void>>();
+  readonly #running: Promise<void>[] = [];
   #failure: { error: unknown } | undefined;
 
   /** Looks for objects in `places` in this order. */
@@ -36,54 +38,52 @@ export class LocalImport implements FileImport {
     this.#jobs = Math.max(1, options.jobs ?? navigator.hardwareConcurrency);
   }
 
-  add(checksum: Checksum): Promise<void> | undefined {
-    this.#batch.push(checksum);
-    return this.#batch.length >= BATCH ? this.#send() : undefined;
+  add(checksum: Checksum): undefined {
+    while (!this.#queue.add(checksum)) this.#importSome();
+    this.#asked.push(checksum);
+    if (this.#asked.length === WORTH_A_WORKER && this.#jobs > 1) this.#startWorkers();
   }
 
-  async #send(): Promise<void> {
-    this.#check();
-    if (this.#batch.length === 0) return;
-    const batch = this.#batch;
-    this.#batch = [];
-    if (this.#pool !== undefined) return this.#submit(this.#pool, batch);
-    this.#early.push(batch);
-    if (this.#early.length * BATCH < WORTH_A_WORKER || this.#jobs === 1) return;
-    this.#pool = new Pool(new URL("./import_worker.ts", import.meta.url), {
-      size: this.#jobs - 1,
-      depth: DEPTH,
-    });
-    this.#pool.warm();
-    for (const early of this.#early.splice(0)) this.#submit(this.#pool, early);
-    await letMessagesIn();
+  #startWorkers(): void {
+    const size = this.#jobs - 1;
+    const pool = this.#pool = new Pool(new URL("./import_worker.ts", import.meta.url), { size });
+    const task: QueueTask = {
+      queue: this.#queue.memory,
+      places: this.#places,
+      target: this.#options.target,
+    };
+    for (let i = 0; i < size; i++) {
+      const onEvent = (event: unknown) => {
+        const { first, batch } = event as QueuedBatch;
+        this.#receive(this.#asked.slice(first, first + batch.lengths.length), batch);
+      };
+      this.#running.push(
+        pool.run<void>("import-queue", task, { onEvent }).catch((error) => {
+          this.#failure ??= { error };
+          this.#queue.giveUp();
+        }),
+      );
+    }
   }
 
   async drain(): Promise<void> {
-    await this.#send();
-    for (let batch = this.#early.shift(); batch !== undefined; batch = this.#early.shift()) {
-      this.#check();
-      this.#receive(batch, importBatch(this.#task(batch)));
-    }
-    while (this.#pool !== undefined && this.#pool.waiting > 0) {
-      this.#check();
-      this.#pool.steal((task: ImportTask) => importBatch(task));
-      await letMessagesIn();
+    this.#queue.close();
+    for (let batches = 1; this.#importSome(); batches++) {
+      if (batches % LOOK_EVERY === 0) await letMessagesIn();
     }
     await Promise.all(this.#running);
     this.#check();
   }
 
-  #task(checksums: readonly Checksum[]): ImportTask {
-    return { checksums, places: this.#places, target: this.#options.target };
-  }
-
-  #submit(pool: Pool, checksums: readonly Checksum[]): void {
-    const running = pool.run<ImportBatch>("import-files", this.#task(checksums)).then(
-      (batch) => this.#receive(checksums, batch),
-    ).catch((error) => {
-      this.#failure ??= { error };
-    }).finally(() => this.#running.delete(running));
-    this.#running.add(running);
+  /** Imports some files on this thread; false when none are left. */
+  #importSome(): boolean {
+    this.#check();
+    const taken = this.#queue.take(BATCH);
+    if (taken === undefined) return false;
+    const { checksums } = taken;
+    const { target } = this.#options;
+    this.#receive(checksums, importBatch({ checksums, places: this.#places, target }));
+    return true;
   }
 
   #receive(checksums: readonly Checksum[], batch: ImportBatch): void {
@@ -97,6 +97,7 @@ export class LocalImport implements FileImport {
 
   /** Waits for what is under way, gives up the rest, stops the workers. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#queue.giveUp();
     await this.#pool?.close();
     await Promise.all(this.#running);
     dropImporter();

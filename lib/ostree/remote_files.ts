@@ -32,7 +32,7 @@ export type FetchFile = <T>(
 ) => Promise<T>;
 
 /** Objects, and bytes of them, after which workers are started: that takes some time itself. */
-const WORTH_WORKERS = { objects: 1000, bytes: 8 * 1024 * 1024 } as const;
+const WORTH_WORKERS = { objects: 400, bytes: 4 * 1024 * 1024 } as const;
 /** Objects above this many bytes come in pieces, and are kept in files while they do. */
 const LARGE = 256 * 1024;
 /** So do smaller ones, when so many bytes are under way: a pull that fails loses them. */

@@ -144,10 +144,13 @@ export class RemoteServer implements Disposable {
 
 /** A path below a base; its parts are escaped, the slashes between them are not. */
 function below(base: URL, path: string): URL {
-  const escaped = path.split("/").map((part) => encodeURIComponent(part).replaceAll("%2B", "+"));
-  const url = new URL(escaped.join("/"), base);
+  const url = new URL(/^[\w./-]*$/.test(path) ? path : escaped(path), base);
   if (base.search !== "") url.search = base.search;
   return url;
+}
+
+function escaped(path: string): string {
+  return path.split("/").map((part) => encodeURIComponent(part).replaceAll("%2B", "+")).join("/");
 }
 
 /** Whether an error says that a server does not have what was asked for. */
