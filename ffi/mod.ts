@@ -16,6 +16,7 @@
  * @module
  */
 export * from "./crypto.ts";
+export * from "./deflate.ts";
 export * from "./dir.ts";
 export * from "./errno.ts";
 export * from "./fd.ts";

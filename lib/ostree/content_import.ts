@@ -22,7 +22,7 @@ import { RawInflater } from "./raw_inflate.ts";
 import { type ImportedFile, type ImportTarget, inlineLimit } from "./source.ts";
 
 /** Files of at most this many bytes are handled in one piece. */
-const WHOLE = 2 * 1024 * 1024;
+const WHOLE = 8 * 1024 * 1024;
 /** Room for the stream header in front of a whole file. */
 const HEADROOM = 64 * 1024;
 /** Pieces of larger files. */

@@ -1,13 +1,18 @@
 /** Raw deflate, as the content of archive objects is packed (spec: ostree 2.4). */
 import { constants, createInflateRaw, inflateRawSync } from "node:zlib";
 import { FormatError, SyncZlib } from "../base/mod.ts";
+import { WholeInflater } from "../../ffi/mod.ts";
 
 const CHUNK = 64 * 1024;
+/** Buffers up to this size may move: no native code can write to them. */
+const ON_HEAP = 64;
 const NOTHING = new Uint8Array(0);
 
 /** Unpacks raw deflate streams one after the other, without allocations of its own. */
 export class RawInflater implements Disposable {
   readonly #steps: SyncZlib | undefined;
+  /** Libdeflate, looked for at the first whole stream; null where it is missing. */
+  #wholes: WholeInflater | null | undefined;
 
   /** Takes the runtime's inflater. */
   constructor() {
@@ -32,6 +37,8 @@ export class RawInflater implements Disposable {
    * @throws {FormatError} for damaged input
    */
   all(packed: Uint8Array, output: Uint8Array): number {
+    const made = this.#whole(packed, output);
+    if (made >= 0) return made;
     if (this.#steps !== undefined) {
       this.#steps.reset();
       return this.#steps.step(constants.Z_SYNC_FLUSH, packed, 0, output);
@@ -49,6 +56,13 @@ export class RawInflater implements Disposable {
     }
     output.set(plain);
     return plain.length;
+  }
+
+  /** As `all`, by libdeflate; -1 where it cannot, and for all that zlib has to judge. */
+  #whole(packed: Uint8Array, output: Uint8Array): number {
+    if (packed.buffer.byteLength <= ON_HEAP || output.buffer.byteLength <= ON_HEAP) return -1;
+    this.#wholes ??= WholeInflater.open() ?? null;
+    return this.#wholes?.inflate(packed, output) ?? -1;
   }
 
   /**
@@ -86,5 +100,7 @@ export class RawInflater implements Disposable {
   /** Gives the inflater back. */
   [Symbol.dispose](): void {
     this.#steps?.[Symbol.dispose]();
+    this.#wholes?.[Symbol.dispose]();
+    this.#wholes = undefined;
   }
 }

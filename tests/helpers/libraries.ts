@@ -5,10 +5,11 @@
  * @module
  */
 import { libc } from "../../ffi/libc.ts";
-import { lzma, systemHash } from "../../ffi/mod.ts";
+import { lzma, systemHash, WholeInflater } from "../../ffi/mod.ts";
 
 // Symbols that are rarely needed are loaded when one of them is looked at.
 const symbols = libc();
 for (const name of Object.getOwnPropertyNames(symbols)) Reflect.get(symbols, name);
 systemHash();
 lzma();
+WholeInflater.open()?.[Symbol.dispose]();
