@@ -383,3 +383,70 @@ Deno.test("deltas in a layout are found when one is required", async () => {
     Deno.renameSync(dir.join("kept"), maker.blobPath(digest));
   }
 });
+
+testWith({
+  name: "damage that is known is healed by whole layers, not by deltas, unless these are required",
+  needs: NEEDS,
+  async fn() {
+    using dir = new TempDir();
+    await using registry = await TestRegistry.start();
+    const images = new Images(dir.join("layout"));
+    const { maker, old, fresh } = images;
+    const uploader = new Uploader(registry.host, maker);
+    const delta = images.delta();
+    await uploader.manifest(old, "old");
+    await uploader.manifest(fresh, "new");
+    await uploader.manifest(delta, "delta");
+    await uploader.referrers(fresh, [delta]);
+    const layers = readJson<ManifestJson>(maker, fresh).layers;
+    const reference = `docker://${registry.host}/x:new`;
+    using repository = newRepository(dir.join("repo"));
+    /** Pulls once more; tells how many of the target's own layers were fetched, too. */
+    const counted = async (tag: string, options: PullOptions = {}) => {
+      await using proxy = new FaultProxy(registry.host, () => undefined);
+      const reference = `docker://${proxy.host}/x:${tag}`;
+      const pulled = await pull(repository, reference, { name: "new", ...options });
+      return { ...pulled, whole: fetched(proxy, layers) };
+    };
+    await pull(repository, `docker://${registry.host}/x:old`, { name: "old" });
+    const first = await pull(repository, reference, { name: "new" });
+    assert.equal(first.result.delta?.toString(), delta.digest);
+    const [layer] = readJson<{ rootfs: { diff_ids: string[] } }>(
+      maker,
+      readJson<ManifestJson>(maker, fresh).config,
+    ).rootfs.diff_ids;
+    const [id] = repository.openStream(`oci-layer-${layer}`).objectRefs;
+    const path = `${repository.path}/objects/${id!.slice(0, 2)}/${id!.slice(2)}`;
+    const bytes = Deno.readFileSync(path);
+    const damage = async () => {
+      Deno.writeFileSync(path, bytes.map((byte, i) => i === 1000 ? byte ^ 1 : byte));
+      await repository.fsck({ jobs: 1 });
+    };
+    const known = () => [...repository.knownDamage()?.ids ?? []];
+
+    await damage();
+    const options = { platform: { os: "linux", architecture: "amd64" }, registry: REGISTRY };
+    const plan = await planPull(repository, reference, options);
+    assert.deepEqual([plan.way, plan.full?.blobs, plan.delta], ["full", 1, undefined]);
+    const healed = await counted("new");
+    assert.equal(healed.result.delta, undefined);
+    assert.match(healed.warnings.join("\n"), /1 object of the image found damaged; layers with/);
+    assert.equal(healed.whole, 1);
+    assert.deepEqual(known(), []);
+    assert.deepEqual(Deno.readFileSync(path), bytes);
+
+    // The delta by its own name has the target's layers beside it.
+    await damage();
+    assert.equal((await counted("delta")).whole, 1);
+    assert.deepEqual(Deno.readFileSync(path), bytes);
+    assert.deepEqual(known(), []);
+
+    await damage();
+    const required = await counted("new", { delta: "require" });
+    assert.match(required.warnings.join("\n"), /which a delta cannot heal/);
+    assert.equal(required.whole, 0);
+    assert.deepEqual(known(), [id]);
+    const again = await planPull(repository, reference, { ...options, delta: "require" });
+    assert.deepEqual([again.way, again.complete], ["none", true]);
+  },
+});
