@@ -8,7 +8,8 @@ import {
   type ProgressSink,
   withContext,
 } from "../base/mod.ts";
-import type { Repository } from "../repository/mod.ts";
+import { forgetHealed, type Repository } from "../repository/mod.ts";
+import { findHealing } from "./healing.ts";
 import { type ImportedImage, importImage, type PullStats } from "./image_import.ts";
 import {
   layerObject,
@@ -18,6 +19,7 @@ import {
   openManifest,
   recordReferrer,
 } from "./image.ts";
+import { wantedLayers } from "./image_layers.ts";
 import type { LayerSupply } from "./layer_supply.ts";
 import { isSignatureLayer, MANIFEST_TYPE, tarCompression } from "../transport/mod.ts";
 import { SeenAttachments } from "./kept_signatures.ts";
@@ -148,24 +150,34 @@ function hashName(repository: Repository): string {
 }
 
 /** Imports an image of another repository. */
-function importStored(
+async function importStored(
   repository: Repository,
   image: OciImage,
   options: CopyOptions & { from: Repository },
 ): Promise<ImportedImage> {
-  const { manifest, manifestDigest, manifestStream } = image;
-  const { bytes } = manifestStream;
+  const { manifest, manifestDigest } = image;
+  const { bytes } = image.manifestStream;
   const mediaType = manifest.mediaType ?? MANIFEST_TYPE;
   const descriptor = { mediaType, digest: manifestDigest, size: bytes.length };
   const selected = { descriptor, bytes: Uint8Array.from(bytes), manifest };
-  return importImage(repository, { selected, configBytes: image.configStream.bytes }, {
+  const documents = { selected, configBytes: image.configStream.bytes };
+  const { jobs, repair, signal, progress } = options;
+  const healing = await findHealing(repository, wantedLayers(documents), options);
+  const imported = await importImage(repository, documents, {
     tag: options.name,
     supply: storedLayers(image, options),
-    jobs: options.jobs,
-    repair: options.repair,
-    signal: options.signal,
-    progress: options.progress,
+    jobs,
+    repair,
+    healing,
+    signal,
+    progress,
   });
+  if (healing !== undefined) {
+    forgetHealed(repository, manifestStream(manifestDigest), (text) => {
+      progress?.({ type: "warning", text });
+    });
+  }
+  return imported;
 }
 
 /** Layers as another repository has them. */

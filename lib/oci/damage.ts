@@ -64,19 +64,8 @@ function contentFault(
   }
 }
 
-/** Whether an object is there and what its name says. */
-export function isSound(repository: Repository, id: ObjectId): boolean {
-  try {
-    repository.objects.openVerified(id).close();
-    return true;
-  } catch (error) {
-    if (error instanceof ComposefsError) return false;
-    throw error;
-  }
-}
-
 function damagedObjects(repository: Repository, stream: OpenStream): ObjectId[] {
-  return [...new Set(stream.objectRefs)].filter((id) => !isSound(repository, id));
+  return [...new Set(stream.objectRefs)].filter((id) => !repository.objects.isSound(id));
 }
 
 /** Paths of the files whose content is damaged, as the layer has them. */
@@ -201,7 +190,7 @@ function addDocument(
   object: ObjectId,
   objects: Set<ObjectId>,
 ): { bytes: Uint8Array; refs: ReadonlyMap<string, ObjectId> } | undefined {
-  if (!isSound(repository, object)) {
+  if (!repository.objects.isSound(object)) {
     objects.add(object);
     return undefined;
   }

@@ -1,20 +1,13 @@
 /**
  * Healing what somebody has found damaged: a pull looks at the objects that were written down, and
- * at no others, and takes those off the list that it has put right (spec: oci 4.5, 9).
+ * at no others (spec: oci 4.5, 9).
  *
  * @module
  */
-import {
-  ComposefsError,
-  type Digest,
-  letMessagesIn,
-  type ObjectId,
-  type ProgressSink,
-} from "../base/mod.ts";
-import { reasonOf, type Repository } from "../repository/mod.ts";
-import { isSound } from "./damage.ts";
+import { ComposefsError, letMessagesIn, type ObjectId, type ProgressSink } from "../base/mod.ts";
+import type { Repository } from "../repository/mod.ts";
 import type { WantedLayer } from "./layer_supply.ts";
-import { layerStream, manifestStream } from "./tags.ts";
+import { layerStream } from "./tags.ts";
 
 /** What is known of damage when an image is pulled. */
 export interface Healing {
@@ -64,7 +57,7 @@ export async function findHealing(
   for (const id of layerObjects(repository, wanted)) {
     if (seen.has(id) || !(all || ids.has(id))) continue;
     seen.add(id);
-    if (!isSound(repository, id)) healing.damaged.add(id);
+    if (!repository.objects.isSound(id)) healing.damaged.add(id);
     if (seen.size % TURN > 0) continue;
     await letMessagesIn();
     options.signal?.throwIfAborted();
@@ -94,52 +87,4 @@ function* layerObjects(
       if (!(error instanceof ComposefsError)) throw error;
     }
   }
-}
-
-/**
- * Takes the objects of an image off the list that are sound. They must be durable: who is killed
- * before this only leaves objects on the list that the next pull looks at.
- *
- * @param digest of the image's manifest
- * @param warn told when the list cannot be written
- */
-export function forgetHealed(
-  repository: Repository,
-  digest: Digest,
-  warn: (text: string) => void,
-): void {
-  const ids = repository.knownDamage()?.ids ?? new Set();
-  if (ids.size === 0) return;
-  const sound: ObjectId[] = [];
-  for (const id of usedObjects(repository, manifestStream(digest))) {
-    if (ids.has(id) && isSound(repository, id)) sound.push(id);
-  }
-  if (sound.length === 0) return;
-  try {
-    repository.noteDamage({ sound });
-  } catch (error) {
-    // They are looked at once more by the next pull, which is all that it costs.
-    if (!(error instanceof ComposefsError)) throw error;
-    warn(`healed objects stay on the list of damaged ones: ${reasonOf(error)}`);
-  }
-}
-
-/** Everything that a stream leads to, itself first and each object once. */
-function usedObjects(repository: Repository, name: string): Set<ObjectId> {
-  const used = new Set<ObjectId>();
-  const start = repository.streamObject(name);
-  const streams = new Set(start === undefined ? [] : [start]);
-  // A set that grows while it is walked.
-  for (const id of streams) {
-    used.add(id);
-    try {
-      const stream = repository.openStreamObject(id);
-      for (const object of stream.objectRefs) used.add(object);
-      for (const object of stream.streamRefs) streams.add(object);
-    } catch (error) {
-      // An image, or something that cannot be read: it leads no further.
-      if (!(error instanceof ComposefsError)) throw error;
-    }
-  }
-  return used;
 }

@@ -6,7 +6,7 @@ import {
   type ProgressSink,
   withContext,
 } from "../base/mod.ts";
-import type { Repository } from "../repository/mod.ts";
+import { forgetHealed, type Repository } from "../repository/mod.ts";
 import type { Admission } from "./admission.ts";
 import type { PublicKey } from "../signature/mod.ts";
 import { type LayerReport, partialLayers, type PartialMode } from "./chunked_supply.ts";
@@ -31,12 +31,12 @@ import {
   type SelectedManifest,
   type SourceOptions,
 } from "../transport/mod.ts";
-import { findHealing, forgetHealed } from "./healing.ts";
+import { findHealing } from "./healing.ts";
 import { importImage, type PullStats } from "./image_import.ts";
 import { type ImageDocuments, missingLayers, wantedLayers } from "./image_layers.ts";
 import { wholeBlobs } from "./layer_supply.ts";
 import { assertRoom } from "./room.ts";
-import { tagRef } from "./tags.ts";
+import { manifestStream, tagRef } from "./tags.ts";
 import { targetName } from "./target_name.ts";
 
 /** Shortest pause before another try that is worth a message, in milliseconds. */
@@ -214,7 +214,7 @@ async function pullFrom(
   for (const one of [keepVerified, keep]) await one?.(repository, warn);
   // Last of all: until then it does no harm that the next pull looks once more.
   if (healing !== undefined) {
-    forgetHealed(repository, documents.selected.descriptor.digest, warn);
+    forgetHealed(repository, manifestStream(documents.selected.descriptor.digest), warn);
   }
   return {
     manifestDigest: documents.selected.descriptor.digest,

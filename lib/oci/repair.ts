@@ -9,7 +9,7 @@ import {
   withContext,
 } from "../base/mod.ts";
 import { AT_FDCWD, preadFull, statAt } from "../../ffi/mod.ts";
-import { ObjectDirectory, Repository } from "../repository/mod.ts";
+import { forgetHealed, ObjectDirectory, Repository } from "../repository/mod.ts";
 import {
   type Descriptor,
   type ImageSource,
@@ -27,13 +27,12 @@ import {
 import { storedLayers } from "./copy.ts";
 import { type ImageDamage, imageDamage, layerDamage } from "./damage.ts";
 import type { LayerRef } from "./erofs_image.ts";
-import { forgetHealed } from "./healing.ts";
 import { importImage } from "./image_import.ts";
 import { type ImageDocuments, wantedLayers } from "./image_layers.ts";
 import { type OciImage, openManifest, resolveReference } from "./image.ts";
 import { type LayerSupply, wholeBlobs } from "./layer_supply.ts";
 import { nameLayers } from "./register.ts";
-import { layerStream } from "./tags.ts";
+import { layerStream, manifestStream } from "./tags.ts";
 
 /** How to repair. */
 export interface RepairOptions {
@@ -156,7 +155,7 @@ class Repair {
 
   /** Ends a repair after which all is sound and durable. */
   #healed(result: RepairResult): RepairResult {
-    forgetHealed(this.#repository, this.#digest, (text) => {
+    forgetHealed(this.#repository, manifestStream(this.#digest), (text) => {
       this.#progress({ type: "warning", text });
     });
     return result;

@@ -1,6 +1,7 @@
 /** The object store: content named by its fs-verity digest (spec: repository 1.4, 6). */
 import {
   type Algorithm,
+  ComposefsError,
   DigestMismatchError,
   FormatError,
   NotFoundError,
@@ -243,6 +244,17 @@ export class DiskObjectStore implements ObjectPruner, Disposable {
       return fd;
     } catch (error) {
       fd.close();
+      throw error;
+    }
+  }
+
+  /** Whether an object is there and what its name says, as {@linkcode openVerified} finds out. */
+  isSound(id: ObjectId): boolean {
+    try {
+      this.openVerified(id).close();
+      return true;
+    } catch (error) {
+      if (error instanceof ComposefsError) return false;
       throw error;
     }
   }

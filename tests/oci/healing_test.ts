@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { type ObjectId, objectPath, type ProgressEvent } from "../../lib/base/mod.ts";
 import {
   checkImages,
+  copyImage,
   layerObject,
   openImageRef,
   planPull,
@@ -240,14 +241,17 @@ Deno.test("a new image is compared with everything where anything may be damaged
   await assertSound(repository);
 });
 
-Deno.test("pulls and repairs that replace everything take objects off the list as well", async () => {
+Deno.test("repairs and copies heal, and take objects off the list as well", async () => {
   using dir = new TempDir();
   const reference = makeImage(dir.join("layout"), { layers: LAYERS });
   using repository = newRepository(dir.join("repo"));
   await pull(repository, reference);
+  using other = newRepository(dir.join("other"), { hash: "sha512" });
+  await pull(other, reference);
   const ways = [
     () => pull(repository, reference, { repair: true }),
     () => repairImage(repository, "t", { from: reference, platform: AMD64 }),
+    () => copyImage(repository, "t", { from: other }),
   ];
   for (const way of ways) {
     flip(repository, idOf(repository, ONE));

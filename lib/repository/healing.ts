@@ -1,0 +1,53 @@
+/** Taking objects off the list of damaged ones when they have been put right. */
+import { ComposefsError, type ObjectId } from "../base/mod.ts";
+import { reasonOf } from "./fsck_report.ts";
+import type { Repository } from "./repository.ts";
+
+/**
+ * Takes the objects that a stream leads to off the list of damaged ones, those of them that are
+ * sound. They must be durable: who is killed before this only leaves objects on the list that the
+ * next pull looks at.
+ *
+ * @param stream name of the stream, for example of an image's manifest
+ * @param warn told when the list cannot be written
+ */
+export function forgetHealed(
+  repository: Repository,
+  stream: string,
+  warn: (text: string) => void,
+): void {
+  const ids = repository.knownDamage()?.ids ?? new Set();
+  if (ids.size === 0) return;
+  const sound: ObjectId[] = [];
+  for (const id of reachableObjects(repository, stream)) {
+    if (ids.has(id) && repository.objects.isSound(id)) sound.push(id);
+  }
+  if (sound.length === 0) return;
+  try {
+    repository.noteDamage({ sound });
+  } catch (error) {
+    // They are looked at once more by the next pull, which is all that it costs.
+    if (!(error instanceof ComposefsError)) throw error;
+    warn(`healed objects stay on the list of damaged ones: ${reasonOf(error)}`);
+  }
+}
+
+/** Everything that a stream leads to, itself first and each object once. */
+function reachableObjects(repository: Repository, name: string): Set<ObjectId> {
+  const found = new Set<ObjectId>();
+  const start = repository.streamObject(name);
+  const streams = new Set(start === undefined ? [] : [start]);
+  // A set that grows while it is walked.
+  for (const id of streams) {
+    found.add(id);
+    try {
+      const stream = repository.openStreamObject(id);
+      for (const object of stream.objectRefs) found.add(object);
+      for (const object of stream.streamRefs) streams.add(object);
+    } catch (error) {
+      // An image, or something that cannot be read: it leads no further.
+      if (!(error instanceof ComposefsError)) throw error;
+    }
+  }
+  return found;
+}
