@@ -9,7 +9,8 @@ import { openRepository } from "../open_repository.ts";
 const DESCRIPTION = `Check repository integrity
 
 Verifies fsverity digests of all objects, validates stream and image symlinks, and checks
-splitstream contents. Exits with a non-zero status if corruption is found.`;
+splitstream contents. Exits with a non-zero status if corruption is found. Damaged objects are
+written down in the repository, so that the next pull of an image that uses them heals them.`;
 
 /** Declares `fsck`. */
 export function command(context: Context): CommandUnknownOpts {

@@ -11,7 +11,8 @@ import { printable } from "../printable.ts";
 const DESCRIPTION = `Check integrity of OCI images in the repository
 
 Verifies manifest and config content digests, layer references and contents, seal consistency, and
-everything that fsck checks.`;
+everything that fsck checks. Damaged objects are written down in the repository, so that the next
+pull of an image that uses them heals them.`;
 
 function show({ stdout }: Context, report: OciFsckReport): void {
   const { images_checked: checked, images_corrupted: corrupted, errors } = report;
