@@ -1,6 +1,6 @@
 /** OSTree checksums: SHA-256 in hex (spec: ostree 2). */
 import { createHash } from "node:crypto";
-import { type ByteString, FormatError, fromHex, toByteString, toHex } from "../base/mod.ts";
+import { FormatError, fromHex, toHex } from "../base/mod.ts";
 
 /** Makes {@linkcode Checksum} a type of its own; exists in types only. */
 export declare const checksumBrand: unique symbol;
@@ -45,11 +45,6 @@ export function checksumFromBytes(bytes: Uint8Array): Checksum {
 /** The raw bytes of a checksum. */
 export function checksumBytes(checksum: Checksum): Uint8Array<ArrayBuffer> {
   return fromHex(checksum);
-}
-
-/** The raw bytes of a checksum as a byte string, which sorts like the checksum. */
-export function checksumByteString(checksum: Checksum): ByteString {
-  return toByteString(fromHex(checksum));
 }
 
 /** The checksum of bytes in memory. */
