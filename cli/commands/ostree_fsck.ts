@@ -13,7 +13,8 @@ import { openRepository } from "../open_repository.ts";
 const DESCRIPTION = `Check every object of ostree commits
 
 Each object is hashed and compared with its checksum, contents of files included, and the image is
-compared with the one that the files make. Exits with 1 when anything is wrong.`;
+compared with the one that the files make. Exits with 1 when anything is wrong. Damaged objects are
+written down in the repository, so that the next pull of a commit that uses them heals them.`;
 
 /** Declares `ostree fsck`. */
 export function command(context: Context): CommandUnknownOpts {

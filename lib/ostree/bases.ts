@@ -6,6 +6,7 @@ import type { CommitEntry } from "./commit_chunk.ts";
 import { listCommits } from "./commit_names.ts";
 import { fileEntry } from "./commit_tree.ts";
 import { openCommit, type StoredCommit } from "./stored_commit.ts";
+import { Suspects } from "./suspects.ts";
 
 /** Steps along the parents until a stored commit is looked for no further. */
 const MAX_STEPS = 16;
@@ -15,6 +16,8 @@ const MAX_STEPS = 16;
  * these do not.
  */
 export class Bases {
+  /** What is known to be damaged: it is of no use. */
+  readonly suspects: Suspects;
   readonly #repository: Repository;
   readonly #target: Checksum;
   readonly #open: StoredCommit[] = [];
@@ -24,6 +27,7 @@ export class Bases {
 
   /** Looks for objects of the commit `target`, which is not a base of itself. */
   constructor(repository: Repository, target: Checksum, warn: (text: string) => void) {
+    this.suspects = new Suspects(repository);
     this.#repository = repository;
     this.#target = target;
     this.#warn = warn;
@@ -43,6 +47,12 @@ export class Bases {
       if (error.code !== "CFS_NOT_FOUND") this.#warn(`not used as base: ${error.message}`);
       return false;
     }
+  }
+
+  /** Adds the target itself, which is there but damaged: what is sound of it is not fetched. */
+  addDamaged(): void {
+    this.#seen.delete(this.#target);
+    this.add(this.#target);
   }
 
   /** Adds the first stored commit along the parents, which may themselves not be stored. */
@@ -78,7 +88,9 @@ export class Bases {
   #isUsable(checksum: Checksum, entry: CommitEntry): boolean {
     try {
       const { header, external } = fileEntry(checksum, entry);
-      return external === undefined || this.#repository.objects.size(external) === header.size;
+      if (external === undefined) return true;
+      if (this.#repository.objects.size(external) !== header.size) return false;
+      return !this.suspects.isDamaged(external);
     } catch (error) {
       if (error instanceof ComposefsError) return false; // damaged there: it is fetched
       throw error;

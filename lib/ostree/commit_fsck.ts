@@ -1,5 +1,10 @@
 /** Checking stored commits object by object (spec: ostree 5). */
-import { ComposefsError, displayByteString, type ProgressSink } from "../base/mod.ts";
+import {
+  ComposefsError,
+  displayByteString,
+  type ObjectId,
+  type ProgressSink,
+} from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import { type Checksum, checksumOf } from "./checksum.ts";
 import { parseCommit } from "./commit_object.ts";
@@ -11,6 +16,7 @@ import { type FileBatch, fileBatches, workOnBatches } from "./file_batches.ts";
 import { corruptedObject } from "./object_kind.ts";
 import { type ReachableObject, reachableObjects } from "./reachable.ts";
 import { openCommit, type StoredCommit } from "./stored_commit.ts";
+import { rememberDamage } from "./suspects.ts";
 
 /** What checking a commit came to. */
 export interface CommitFsckReport {
@@ -32,7 +38,10 @@ export interface CheckCommitOptions {
   readonly progress?: ProgressSink;
 }
 
-/** Checks every object that a stored commit needs, its contents included, and its image. */
+/**
+ * Checks every object that a stored commit needs, its contents included, and its image. Objects
+ * that are damaged are written down, so that the next pull heals them.
+ */
 export async function checkStoredCommit(
   repository: Repository,
   commit: Checksum,
@@ -49,15 +58,23 @@ export async function checkStoredCommit(
   }
   const objects = [...reachableObjects(commit, (checksum) => stored.chunk.get(checksum))];
   const faults = await findFaults(repository, objects, options);
-  for (const { kind, checksum, path } of objects) {
+  const suspicious: ObjectId[] = [];
+  for (const { kind, checksum, path, entry } of objects) {
     const fault = faults.get(checksum);
     if (fault === undefined) continue;
+    if (entry?.external !== undefined) suspicious.push(entry.external);
     const at = path === "" ? "" : ` (${displayByteString(path)})`;
     errors.push(`${kind} object ${checksum}${at}: ${fault}`);
   }
   const spare = stored.chunk.count - objects.length;
   if (spare > 0) warnings.push(`commit ${commit} stores ${spare} objects that it does not need`);
-  if (errors.length === 0) errors.push(...imageFaults(repository, stored));
+  if (errors.length === 0) {
+    errors.push(...imageFaults(repository, stored));
+    if (errors.length > 0 && stored.image !== undefined) suspicious.push(stored.image);
+  }
+  rememberDamage(repository, { checksum: commit, objects: suspicious }, (text) => {
+    warnings.push(text);
+  });
   return { commit, objects: objects.length, errors, warnings };
 }
 

@@ -119,11 +119,16 @@ export class StoringSink implements DeltaSink, Disposable {
   readonly #importer: ContentImporter;
   #buffer: Uint8Array | undefined;
 
-  constructor({ repository, builder }: PullTask) {
+  constructor({ repository, builder, bases }: PullTask) {
     const { objects, algorithm, secure } = repository;
     this.#builder = builder;
     this.#importer = new ContentImporter({
-      objects: { dir: objects.makeDirectory().number, algorithm, secure },
+      objects: {
+        dir: objects.makeDirectory().number,
+        algorithm,
+        secure,
+        ...bases.suspects.writing,
+      },
     });
   }
 

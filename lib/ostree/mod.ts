@@ -121,6 +121,7 @@ export {
   storeCommitImages,
 } from "./commit_tree.ts";
 export { Bases } from "./bases.ts";
+export { Suspects } from "./suspects.ts";
 export { CommitBuilder } from "./commit_builder.ts";
 export {
   type ArrivedCommit,

@@ -159,6 +159,8 @@ class Pull {
       detached: arrived.detached,
       ...(pullTag === undefined ? {} : { tagRef: commitTagRef(pullTag) }),
     });
+    // Last of all: until then it does no harm that the next pull looks once more.
+    this.#bases.suspects.forget({ checksum: this.#commit }, (text) => this.#warn(text));
     const transferred = this.#stats.metadata + this.#stats.files;
     this.#progress({ type: "done", id: this.#commit, transferred });
     return this.#result(stream, image, false);
@@ -185,6 +187,14 @@ class Pull {
     }
     const { image, stream } = stored;
     if (image === undefined || !repository.hasImage(image)) return undefined;
+    const { suspects } = this.#bases;
+    const damaged = suspects.count(stored);
+    if (damaged > 0) {
+      const objects = damaged === 1 ? "object" : "objects";
+      this.#warn(`${damaged} ${objects} of the commit found damaged; made anew`);
+      this.#bases.addDamaged();
+      return undefined;
+    }
     const { pullTag, verify } = this.#options;
     if (verify !== undefined) {
       // It may have come when nobody asked for signatures, and may have been signed since.
@@ -198,6 +208,7 @@ class Pull {
       tagCommit(repository, this.#commit, pullTag);
       repository.sync();
     }
+    suspects.forget(stored, (text) => this.#warn(text));
     this.#progress({ type: "skipped", id: this.#commit });
     return this.#result(stream, image, true);
   }

@@ -84,10 +84,11 @@ export class ObjectPull {
    * @throws {FormatError} when one is malformed
    */
   async run(commit: Commit): Promise<void> {
-    const { repository, source, jobs, signal } = this.#options;
+    const { bases, repository, source, jobs, signal } = this.#options;
     const { objects, algorithm, secure } = repository;
+    const dir = objects.makeDirectory().number;
     await using files = source.importFiles({
-      target: { objects: { dir: objects.makeDirectory().number, algorithm, secure } },
+      target: { objects: { dir, algorithm, secure, ...bases.suspects.writing } },
       arrived: (file) => this.#fileArrived(file),
       ...(jobs === undefined ? {} : { jobs }),
       ...(signal === undefined ? {} : { signal }),
