@@ -4,6 +4,7 @@ import { existsSync } from "node:fs";
 import { ALGORITHMS, type HashName, type ObjectId } from "../../lib/base/mod.ts";
 import { initRepository, type KnownDamage, Repository } from "../../lib/repository/mod.ts";
 import { loadNative } from "../helpers/native.ts";
+import { ROOT, runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 
 loadNative();
@@ -211,4 +212,41 @@ Deno.test("a list that cannot be written is no failure of the check", async () =
   const report = await repository.fsck({ jobs: 1 });
   assert.deepEqual([report.objects_corrupted, report.errors.length], [1, 1]);
   assert.match(report.warnings.join("\n"), /pulls are not told/);
+});
+
+Deno.test("what a killed writer has left is written over", () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("r"));
+  const id = store(repository, "a");
+  Deno.writeTextFileSync(`${listPath(repository)}.tmp`, "half a li");
+  assert.equal(repository.knownDamage(), undefined);
+  repository.noteDamage({ damaged: [id] });
+  assert.equal(list(repository), `cfs-damage 1\n${id}\n`);
+  assert.equal(existsSync(`${listPath(repository)}.tmp`), false);
+});
+
+Deno.test("writers at the same time lose nothing of each other's", async () => {
+  using dir = new TempDir();
+  const path = dir.join("r");
+  const ids: ObjectId[] = [];
+  {
+    using repository = newRepository(path);
+    for (let i = 0; i < 120; i++) ids.push(store(repository, `object ${i}`));
+  }
+  const writers = [0, 1, 2].map(async (writer) => {
+    const own = ids.filter((_, i) => i % 3 === writer);
+    await runOk([
+      Deno.execPath(),
+      "run",
+      "-A",
+      `${ROOT}tests/repository/_damage_child.ts`,
+      path,
+      ...own,
+    ]);
+  });
+  await Promise.all(writers);
+  using repository = Repository.open(path);
+  // Each has put all of its own on the list, and taken every second one off again.
+  const expected = ids.filter((_, i) => Math.floor(i / 3) % 2 === 1);
+  assert.deepEqual(known(repository.knownDamage()), expected.sort());
 });
