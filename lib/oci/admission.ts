@@ -1,6 +1,6 @@
 /** Whether a policy lets an image in that is about to be pulled (spec: trust 1 to 4, 11). */
 import { type Digest, InvalidNameError } from "../base/mod.ts";
-import { mayHavePolicy, noPolicy } from "../trust/places/mod.ts";
+import { glanceAtPolicy, noPolicy } from "../trust/places/mod.ts";
 // Its values are imported when they are needed: most commands need none.
 import type {
   AttachmentSource,
@@ -102,11 +102,11 @@ export async function policyAdmission(
 ): Promise<Admission> {
   const { policy: path, insecurePolicy, places } = options;
   if (insecurePolicy) return () => Promise.resolve(undefined);
-  // Without a policy nothing else of that room is needed: it takes longer to load than to pull
-  // what is there.
-  const trust = path !== undefined || mayHavePolicy(places)
-    ? await import("../trust/mod.ts")
-    : undefined;
+  // Without a policy, or with that of most machines, nothing else of that room is needed: it takes
+  // longer to load than to pull what is there.
+  const glance = path === undefined ? glanceAtPolicy(places) : "unread";
+  if (glance === "accepts-everything") return () => Promise.resolve(undefined);
+  const trust = glance === "unread" ? await import("../trust/mod.ts") : undefined;
   const policy = trust?.findPolicy({ path, places });
   return async (selected, source, known) => {
     if (trust === undefined || policy === undefined) {

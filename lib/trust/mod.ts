@@ -77,9 +77,10 @@ export {
 } from "./attachments.ts";
 export { findPolicy, type LoadedPolicy, type PolicyChoice } from "./files.ts";
 export {
-  mayHavePolicy,
+  glanceAtPolicy,
   noPolicy,
   policyFiles,
+  type PolicyGlance,
   processPlaces,
   type TrustPlaces,
 } from "./places/mod.ts";

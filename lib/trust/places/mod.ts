@@ -28,20 +28,49 @@ export function policyFiles(places: TrustPlaces): string[] {
   return [...user, `${root}/etc/containers/policy.json`];
 }
 
+/** What a look at the places shows. */
+export type PolicyGlance =
+  /** There is no policy. */
+  | "none"
+  /** The policy accepts everything and says nothing else. */
+  | "accepts-everything"
+  /** There may be one that has to be read. */
+  | "unread";
+
 /**
- * Whether there may be a policy in one of the places. What cannot be told counts as one: who reads
- * it says what is wrong with it.
+ * Looks for a policy, and whether it is the one that distributions ship. What cannot be told counts
+ * as unread: who reads it says what is wrong with it.
  */
-export function mayHavePolicy(places: TrustPlaces = processPlaces()): boolean {
-  return policyFiles(places).some((file) => {
+export function glanceAtPolicy(places: TrustPlaces = processPlaces()): PolicyGlance {
+  for (const file of policyFiles(places)) {
     try {
-      Deno.statSync(file);
-      return true;
+      const { isFile, size } = Deno.statSync(file);
+      if (!isFile || size > MAX_SHIPPED) return "unread";
+      const text = Deno.readTextFileSync(file);
+      return SHIPPED.some((one) => one.test(text)) ? "accepts-everything" : "unread";
     } catch (error) {
       // Anything else is told by whoever reads the file.
-      return !(error instanceof Deno.errors.NotFound);
+      if (!(error instanceof Deno.errors.NotFound)) return "unread";
     }
-  });
+  }
+  return "none";
+}
+
+/** Largest file that is compared with what distributions ship, in bytes. */
+const MAX_SHIPPED = 1024;
+
+const ACCEPT = '[ { "type" : "insecureAcceptAnything" } ]';
+
+/** The policy of Debian and others; some name a transport as well. Nothing between is let pass. */
+const SHIPPED = [
+  `{ "default" : ${ACCEPT} }`,
+  `{ "default" : ${ACCEPT} , "transports" : { "docker-daemon" : { "" : ${ACCEPT} } } }`,
+].map(spaced);
+
+/** What matches a text with any JSON white space where it has a space, and around it. */
+function spaced(text: string): RegExp {
+  const tokens = text.split(" ").map((token) => token.replace(/[[\]{}]/g, "\\$&"));
+  return new RegExp(`^[ \\t\\r\\n]*${tokens.join("[ \\t\\r\\n]*")}[ \\t\\r\\n]*$`);
 }
 
 /** The error for a policy that is nowhere, in the reference's words. */
