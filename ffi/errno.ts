@@ -123,19 +123,32 @@ const MAX_TRIES = 4;
 /**
  * Makes a call that never fails with EAGAIN of itself, again where errno says so: the runtime waits
  * for its other threads now and then, and where that happens between a call and the look at errno,
- * it leaves its own behind. A call that failed has done nothing, so it may be repeated.
+ * it leaves its own behind. A call that failed has done nothing, so it may be repeated. For the same
+ * reason errno is looked at once only.
  *
- * @returns its result; errno() is the call's own when it is negative
+ * @returns its result, or the negated error number
  */
 export function repeated(call: () => number): number {
   for (let tries = 1;; tries++) {
     const result = call();
-    if (result >= 0 || tries === MAX_TRIES || errno() !== ERRNO_TABLE.EAGAIN[0]) return result;
+    if (result >= 0) return result;
+    const code = errno();
+    if (tries === MAX_TRIES || code !== ERRNO_TABLE.EAGAIN[0]) return -code;
   }
 }
 
 /**
- * Passes a non-negative result on.
+ * Passes a non-negative result of {@linkcode repeated} on.
+ *
+ * @throws {ErrnoError} when `result` is a negated error number
+ */
+export function checkRepeated(result: number, syscall: string, path?: PathArg): number {
+  if (result < 0) throw new ErrnoError(syscall, -result, path);
+  return result;
+}
+
+/**
+ * Passes a non-negative result of a call on.
  *
  * @throws {ErrnoError} when `result` is negative, with the errno of the call that just returned
  */

@@ -6,7 +6,7 @@ import {
   objectIdFromBytes,
   UnsupportedError,
 } from "../lib/base/mod.ts";
-import { errno, ErrnoError, errnoNumber, repeated } from "./errno.ts";
+import { ErrnoError, errnoNumber, repeated } from "./errno.ts";
 import type { Fd } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressable, addressOf } from "./memory.ts";
@@ -56,7 +56,7 @@ export function enableVerity(fd: Fd | number, algorithm: Algorithm): EnableResul
       libc().ioctl(number, VERITY_IOCTL.ENABLE_VERITY, addressOf(enableArg))
     );
     if (result === 0) return "enabled";
-    const code = errno();
+    const code = -result;
     if (code === errnoNumber("EINTR")) continue;
     if (code === errnoNumber("EEXIST")) return "already";
     if (code === errnoNumber("ETXTBSY")) return "busy";
@@ -83,7 +83,7 @@ export function measureVerity(
     libc().ioctl(number, VERITY_IOCTL.MEASURE_VERITY, addressOf(digestArg))
   );
   if (result !== 0) {
-    const code = errno();
+    const code = -result;
     if (code === errnoNumber("ENODATA")) return "missing";
     if (isUnsupported(code)) return "unsupported";
     if (code === errnoNumber("EOVERFLOW")) {

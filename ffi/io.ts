@@ -1,5 +1,5 @@
 /** Reading, writing, copying and syncing file contents. */
-import { check, errno, ErrnoError, errnoNumber, repeated } from "./errno.ts";
+import { check, checkRepeated, errno, ErrnoError, errnoNumber, repeated } from "./errno.ts";
 import { type Fd, fdNumber } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressOf, type PathArg } from "./memory.ts";
@@ -137,10 +137,10 @@ export const FICLONE = 0x40049409;
  * @returns false when the file systems cannot do it (EOPNOTSUPP, EXDEV, ENOTTY, EINVAL)
  */
 export function reflink(from: Fd | number, to: Fd): boolean {
-  if (repeated(() => libc().ioctl(to.number, FICLONE, fdNumber(from))) === 0) return true;
-  const code = errno();
-  if ([95, 18, 25, 22].includes(code)) return false;
-  throw new ErrnoError("ioctl FICLONE", code);
+  const result = repeated(() => libc().ioctl(to.number, FICLONE, fdNumber(from)));
+  if ([95, 18, 25, 22].includes(-result)) return false;
+  checkRepeated(result, "ioctl FICLONE");
+  return true;
 }
 
 /** Sets the size of a file. */
@@ -150,10 +150,10 @@ export function ftruncate(fd: Fd, size: number): void {
 
 /** Reserves space for a file; false where the file system cannot. */
 export function fallocate(fd: Fd, size: number): boolean {
-  if (repeated(() => libc().fallocate(fd.number, 0, 0, size)) === 0) return true;
-  const code = errno();
-  if (code === errnoNumber("EOPNOTSUPP") || code === errnoNumber("ENOSYS")) return false;
-  throw new ErrnoError("fallocate", code);
+  const result = repeated(() => libc().fallocate(fd.number, 0, 0, size));
+  if (result === -errnoNumber("EOPNOTSUPP") || result === -errnoNumber("ENOSYS")) return false;
+  checkRepeated(result, "fallocate");
+  return true;
 }
 
 /** Makes one file durable. */

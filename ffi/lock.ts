@@ -1,4 +1,4 @@
-import { check, errno, ErrnoError, errnoNumber } from "./errno.ts";
+import { errno, ErrnoError, errnoNumber } from "./errno.ts";
 import type { Fd } from "./fd.ts";
 import { libc } from "./libc.ts";
 
@@ -24,8 +24,8 @@ export function flock(fd: Fd, kind: LockKind): void {
 
 /** Like {@linkcode flock}, but returns false instead of waiting. */
 export function tryFlock(fd: Fd, kind: LockKind): boolean {
-  const result = libc().flock(fd.number, LOCK[kind] | LOCK_NB);
-  if (result < 0 && errno() === errnoNumber("EAGAIN")) return false;
-  check(result, "flock");
-  return true;
+  if (libc().flock(fd.number, LOCK[kind] | LOCK_NB) === 0) return true;
+  const code = errno();
+  if (code === errnoNumber("EAGAIN")) return false;
+  throw new ErrnoError("flock", code);
 }

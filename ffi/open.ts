@@ -1,5 +1,5 @@
 /** Opening, linking, renaming and removing names. */
-import { check, errno, ErrnoError, errnoNumber, isErrno, repeated } from "./errno.ts";
+import { checkRepeated, ErrnoError, errnoNumber, isErrno, repeated } from "./errno.ts";
 import { AT_FDCWD, type DirArg, dirNumber, Fd } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressable, addressOf, cBytes, cPath, type PathArg } from "./memory.ts";
@@ -55,17 +55,21 @@ export function openPath(path: PathArg, options: OpenOptions = {}): Fd {
 /** Like {@linkcode openAt}, as a bare number for hot loops: the caller closes it. */
 export function openNumber(dir: DirArg, path: PathArg, options: OpenOptions = {}): number {
   const number = tryOpenNumber(dir, path, options);
-  return number >= 0 ? number : check(number, "open", path);
+  return checkRepeated(number, "open", path);
 }
 
-/** Opens a file; a negative result is not an error yet: errno() says why. */
+/**
+ * Opens a file, for hot loops.
+ *
+ * @returns the number, which the caller closes, or the negated error number
+ */
 export function tryOpenNumber(dir: DirArg, path: PathArg, options: OpenOptions): number {
   const symbols = libc();
   const flags = (options.flags ?? O.RDONLY) | O.CLOEXEC;
   const at = dirNumber(dir);
   for (;;) {
     const number = repeated(() => symbols.openat(at, cPath(path), flags, options.mode ?? 0o644));
-    if (number >= 0 || errno() !== errnoNumber("EINTR")) return number;
+    if (number !== -errnoNumber("EINTR")) return number;
   }
 }
 
@@ -78,9 +82,7 @@ export function openBytes(dir: number, name: ByteString, flags: number): number 
   const symbols = libc();
   for (;;) {
     const number = repeated(() => symbols.openat(dir, cBytes(name), flags | O.CLOEXEC, 0));
-    if (number >= 0) return number;
-    const code = errno();
-    if (code !== errnoNumber("EINTR")) return -code;
+    if (number !== -errnoNumber("EINTR")) return number;
   }
 }
 
@@ -91,10 +93,8 @@ export function openIfExists(
   options: OpenOptions = {},
 ): Fd | undefined {
   const number = tryOpenNumber(dir, path, options);
-  if (number >= 0) return new Fd(number);
-  const code = errno();
-  if (code === errnoNumber("ENOENT")) return undefined;
-  throw new ErrnoError("open", code, path);
+  if (number === -errnoNumber("ENOENT")) return undefined;
+  return new Fd(checkRepeated(number, "open", path));
 }
 
 /** Closes a bare number. */
@@ -143,7 +143,7 @@ export function openAt2(
   const number = repeated(() =>
     symbols.syscall_fd(OPENAT2, at, cPath(path), how, OPEN_HOW_SIZE, 0, 0)
   );
-  return new Fd(check(number, "openat2", path));
+  return new Fd(checkRepeated(number, "openat2", path));
 }
 
 let emptyPathLinks = true;
@@ -163,9 +163,8 @@ export function linkFd(fd: Fd | number, dir: DirArg, name: PathArg): boolean {
       symbols.linkat(number, cPath(""), at, cPath(name, 1), AT.EMPTY_PATH)
     );
     if (result === 0) return true;
-    const code = errno();
-    if (code === errnoNumber("EEXIST")) return false;
-    if (code !== errnoNumber("ENOENT")) throw new ErrnoError("linkat", code, name);
+    if (result === -errnoNumber("EEXIST")) return false;
+    if (result !== -errnoNumber("ENOENT")) throw new ErrnoError("linkat", -result, name);
   }
   const proc = `/proc/self/fd/${number}`;
   const result = repeated(() =>
@@ -175,9 +174,8 @@ export function linkFd(fd: Fd | number, dir: DirArg, name: PathArg): boolean {
     emptyPathLinks = false;
     return true;
   }
-  const code = errno();
-  if (code === errnoNumber("EEXIST")) return false;
-  throw new ErrnoError("linkat", code, name);
+  if (result === -errnoNumber("EEXIST")) return false;
+  throw new ErrnoError("linkat", -result, name);
 }
 
 /** Makes a hard link. */
@@ -185,13 +183,13 @@ export function linkAt(from: DirArg, fromName: PathArg, to: DirArg, toName: Path
   const result = repeated(() =>
     libc().linkat(dirNumber(from), cPath(fromName), dirNumber(to), cPath(toName, 1), 0)
   );
-  check(result, "linkat", toName);
+  checkRepeated(result, "linkat", toName);
 }
 
 /** Makes a symbolic link with text `target`. */
 export function symlinkAt(target: PathArg, dir: DirArg, name: PathArg): void {
   const result = repeated(() => libc().symlinkat(cPath(target), dirNumber(dir), cPath(name, 1)));
-  check(result, "symlinkat", name);
+  checkRepeated(result, "symlinkat", name);
 }
 
 const linkText = addressable(4096);
@@ -204,7 +202,7 @@ const linkText = addressable(4096);
 export function readlinkBytes(dir: number, name: ByteString): ByteString {
   const address = addressOf(linkText);
   const length = repeated(() => libc().readlinkat(dir, cBytes(name), address, linkText.length));
-  if (length < 0) throw new ErrnoError("readlinkat", errno(), name);
+  checkRepeated(length, "readlinkat", name);
   return toByteString(linkText.subarray(0, length));
 }
 
@@ -213,11 +211,8 @@ export function readlinkAt(dir: DirArg, name: PathArg): Uint8Array | undefined {
   const length = repeated(() =>
     libc().readlinkat(dirNumber(dir), cPath(name), addressOf(linkText), linkText.length)
   );
-  if (length < 0) {
-    const code = errno();
-    if (code === errnoNumber("ENOENT")) return undefined;
-    throw new ErrnoError("readlinkat", code, name);
-  }
+  if (length === -errnoNumber("ENOENT")) return undefined;
+  checkRepeated(length, "readlinkat", name);
   return linkText.slice(0, length);
 }
 
@@ -226,7 +221,7 @@ export function renameAt(from: DirArg, fromName: PathArg, to: DirArg, toName: Pa
   const result = repeated(() =>
     libc().renameat(dirNumber(from), cPath(fromName), dirNumber(to), cPath(toName, 1))
   );
-  check(result, "renameat", toName);
+  checkRepeated(result, "renameat", toName);
 }
 
 const RENAMEAT2 = ARM ? 276 : 316;
@@ -250,19 +245,17 @@ export function renameNoReplace(
       0,
     )
   );
-  if (result === 0) return true;
-  const code = errno();
-  if (code === errnoNumber("EEXIST")) return false;
-  throw new ErrnoError("renameat2", code, toName);
+  if (result === -errnoNumber("EEXIST")) return false;
+  checkRepeated(result, "renameat2", toName);
+  return true;
 }
 
 /** Makes a directory; false when something of that name exists already. */
 export function mkdirAt(dir: DirArg, name: PathArg, mode = 0o755): boolean {
   const result = repeated(() => libc().mkdirat(dirNumber(dir), cPath(name), mode));
-  if (result === 0) return true;
-  const code = errno();
-  if (code === errnoNumber("EEXIST")) return false;
-  throw new ErrnoError("mkdirat", code, name);
+  if (result === -errnoNumber("EEXIST")) return false;
+  checkRepeated(result, "mkdirat", name);
+  return true;
 }
 
 /** Removes a name; false when it was not there. */
@@ -273,10 +266,9 @@ export function unlinkAt(
 ): boolean {
   const flags = options.directory ? AT.REMOVEDIR : 0;
   const result = repeated(() => libc().unlinkat(dirNumber(dir), cPath(name), flags));
-  if (result === 0) return true;
-  const code = errno();
-  if (code === errnoNumber("ENOENT")) return false;
-  throw new ErrnoError("unlinkat", code, name);
+  if (result === -errnoNumber("ENOENT")) return false;
+  checkRepeated(result, "unlinkat", name);
+  return true;
 }
 
 /** Opens a directory for *at calls. */

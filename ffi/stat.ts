@@ -1,5 +1,5 @@
 /** File metadata: statx(2), statfs(2), access checks. */
-import { check, errno, ErrnoError, errnoNumber, repeated } from "./errno.ts";
+import { check, checkRepeated, errnoNumber, repeated } from "./errno.ts";
 import { type DirArg, dirNumber, type Fd, fdNumber } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressable, addressOf, cPath, type PathArg } from "./memory.ts";
@@ -105,7 +105,7 @@ export class FileStat {
   }
 }
 
-/** Fills the scratch buffer; a negative result means errno() is set. */
+/** Fills the scratch buffer; gives 0 or the negated error number. */
 function statx(dir: number, path: PathArg, flags: number): number {
   const name = cPath(path);
   const out = addressOf(buffer);
@@ -116,7 +116,7 @@ function statx(dir: number, path: PathArg, flags: number): number {
 
 /** Metadata of an open file. */
 export function fstat(fd: Fd | number): FileStat {
-  check(statx(dirNumber(fd), "", AT.EMPTY_PATH), "statx");
+  checkRepeated(statx(dirNumber(fd), "", AT.EMPTY_PATH), "statx");
   return new FileStat();
 }
 
@@ -196,16 +196,13 @@ export function encodeDevice(major: number, minor: number): number {
  * @returns 0, or the error number
  */
 export function statInto(dir: number, name: number): number {
-  const result = libc().syscall_fd(
-    STATX_SYSCALL,
-    dir,
-    name === 0 ? cPath("") : name,
-    name === 0 ? AT.EMPTY_PATH : AT.SYMLINK_NOFOLLOW,
-    STATX_BASIC_STATS,
-    addressOf(buffer),
-    0,
+  const path = name === 0 ? cPath("") : name;
+  const flags = name === 0 ? AT.EMPTY_PATH : AT.SYMLINK_NOFOLLOW;
+  const out = addressOf(buffer);
+  const result = repeated(() =>
+    libc().syscall_fd(STATX_SYSCALL, dir, path, flags, STATX_BASIC_STATS, out, 0)
   );
-  return result === 0 ? 0 : errno();
+  return result === 0 ? 0 : -result;
 }
 
 /** Metadata of a name, not following a link; `undefined` for ENOENT. */
@@ -219,20 +216,18 @@ export function statAt(dir: DirArg, path: PathArg): FileStat | undefined {
 }
 
 function statName(dir: DirArg, path: PathArg, flags: number): FileStat | undefined {
-  if (statx(dirNumber(dir), path, flags) === 0) return new FileStat();
-  const code = errno();
-  if (code === errnoNumber("ENOENT")) return undefined;
-  throw new ErrnoError("statx", code, path);
+  const result = statx(dirNumber(dir), path, flags);
+  if (result === -errnoNumber("ENOENT")) return undefined;
+  checkRepeated(result, "statx", path);
+  return new FileStat();
 }
 
 /** Size of a regular file by name, -1 when it is not there; allocates nothing (hot paths). */
 export function sizeAt(dir: DirArg, path: PathArg): number {
-  if (statx(dirNumber(dir), path, AT.SYMLINK_NOFOLLOW) === 0) {
-    return view.getUint32(STATX.size[0], true) + view.getUint32(STATX.size[0] + 4, true) * 2 ** 32;
-  }
-  const code = errno();
-  if (code === errnoNumber("ENOENT")) return -1;
-  throw new ErrnoError("statx", code, path);
+  const result = statx(dirNumber(dir), path, AT.SYMLINK_NOFOLLOW);
+  if (result === -errnoNumber("ENOENT")) return -1;
+  checkRepeated(result, "statx", path);
+  return view.getUint32(STATX.size[0], true) + view.getUint32(STATX.size[0] + 4, true) * 2 ** 32;
 }
 
 /** Offsets in `struct statfs` on 64-bit Linux (asm-generic/statfs.h), 120 bytes. */

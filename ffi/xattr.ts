@@ -3,7 +3,7 @@
  * (XATTR_LIST_MAX and XATTR_SIZE_MAX in linux/limits.h).
  */
 import { type ByteString, toByteString } from "../lib/base/mod.ts";
-import { check, errno, ErrnoError, errnoNumber, repeated } from "./errno.ts";
+import { check, checkRepeated, ErrnoError, errnoNumber, repeated } from "./errno.ts";
 import { type Fd, fdNumber } from "./fd.ts";
 import { libc } from "./libc.ts";
 import { addressable, addressOf, cBytes, cPath, type PathArg } from "./memory.ts";
@@ -24,13 +24,12 @@ const EBADF = errnoNumber("EBADF");
  * @param get reads the value of the name at an address
  */
 function readAll(
-  listed: { length: number; code: number },
+  length: number,
   get: (name: number) => number,
   path: PathArg | undefined,
 ): ByteString[] | undefined {
-  const { length, code } = listed;
-  if (length === 0 || (length < 0 && code === EOPNOTSUPP)) return undefined;
-  if (length < 0) throw new ErrnoError("listxattr", code, path);
+  if (length === 0 || length === -EOPNOTSUPP) return undefined;
+  checkRepeated(length, "listxattr", path);
   const out: ByteString[] = [];
   const base = addressOf(names);
   for (let start = 0; start < length;) {
@@ -41,9 +40,8 @@ function readAll(
     if (got >= 0) {
       out.push(toByteString(names.subarray(start, end)), toByteString(value.subarray(0, got)));
     } else {
-      const failure = errno();
       // Removed since it was listed, or listed by a file system that has no value for it.
-      if (failure !== ENODATA) throw new ErrnoError("getxattr", failure, path);
+      if (got !== -ENODATA) throw new ErrnoError("getxattr", -got, path);
     }
     start = end + 1;
   }
@@ -62,13 +60,12 @@ export function fdXattrs(fd: Fd | number): ByteString[] | undefined {
   const number = fdNumber(fd);
   const length = repeated(() => symbols.flistxattr(number, addressOf(names), LIMIT));
   if (length === 0) return undefined;
-  const code = length < 0 ? errno() : 0;
-  if (code === EBADF) {
+  if (length === -EBADF) {
     const path = `/proc/self/fd/${number}`;
     return pathXattrs(cPath(path), path, { follow: true });
   }
   const get = (name: number) => symbols.fgetxattr(number, name, addressOf(value), LIMIT);
-  return readAll({ length, code }, get, undefined);
+  return readAll(length, get, undefined);
 }
 
 /**
@@ -92,9 +89,8 @@ function pathXattrs(
   const list = options.follow ? symbols.listxattr : symbols.llistxattr;
   const read = options.follow ? symbols.getxattr : symbols.lgetxattr;
   const length = repeated(() => list(path, addressOf(names), LIMIT));
-  const code = length < 0 ? errno() : 0;
   const get = (name: number) => read(path, name, addressOf(value), LIMIT);
-  return readAll({ length, code }, get, shown);
+  return readAll(length, get, shown);
 }
 
 /** The value of one extended attribute of an open file; `undefined` when it has none. */
@@ -103,15 +99,13 @@ export function getXattr(fd: Fd | number, name: ByteString): ByteString | undefi
   const number = fdNumber(fd);
   const key = cBytes(name, 1);
   let length = repeated(() => symbols.fgetxattr(number, key, addressOf(value), LIMIT));
-  let code = length < 0 ? errno() : 0;
-  if (code === EBADF) {
+  if (length === -EBADF) {
     const path = cPath(`/proc/self/fd/${number}`);
     length = repeated(() => symbols.getxattr(path, key, addressOf(value), LIMIT));
-    code = length < 0 ? errno() : 0;
   }
-  if (length >= 0) return toByteString(value.subarray(0, length));
-  if (code === ENODATA || code === EOPNOTSUPP) return undefined;
-  throw new ErrnoError("getxattr", code, name);
+  if (length === -ENODATA || length === -EOPNOTSUPP) return undefined;
+  checkRepeated(length, "getxattr", name);
+  return toByteString(value.subarray(0, length));
 }
 
 /**

@@ -7,7 +7,6 @@ import {
   UnsupportedError,
 } from "../base/mod.ts";
 import {
-  errno,
   ErrnoError,
   errnoNumber,
   Fd,
@@ -83,9 +82,8 @@ export function openObject(
   const flags = O.RDONLY | O.NOFOLLOW | O.NONBLOCK;
   const number = tryOpenNumber(place.dir, ostreeObjectPath(checksum, extension), { flags });
   if (number >= 0) return new Fd(number);
-  const code = errno();
-  if (code === errnoNumber("ENOENT")) return undefined;
-  throw new ErrnoError("open", code, `objects/${ostreeObjectPath(checksum, extension)}`);
+  if (number === -errnoNumber("ENOENT")) return undefined;
+  throw new ErrnoError("open", -number, `objects/${ostreeObjectPath(checksum, extension)}`);
 }
 
 /** A whole file of an object, `undefined` when it is not there. */

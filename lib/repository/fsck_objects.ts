@@ -1,7 +1,6 @@
 /** Checking objects: every file below `objects/` against its name (spec: repository 9). */
 import type { Algorithm, ObjectId } from "../base/mod.ts";
 import {
-  errno,
   errnoText,
   Fd,
   isErrno,
@@ -120,7 +119,7 @@ function checkObject(
   // O_NONBLOCK: a fifo in the place of an object must not make the check wait for ever.
   const flags = O.RDONLY | O.NOFOLLOW | O.NONBLOCK;
   const number = tryOpenNumber(file.dir, file.name, { flags });
-  if (number < 0) return { kind: "object-open-failed", text: errnoText(errno()) };
+  if (number < 0) return { kind: "object-open-failed", text: errnoText(-number) };
   using fd = new Fd(number);
   let step = "Measuring verity digest";
   try {

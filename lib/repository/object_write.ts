@@ -9,7 +9,6 @@ import {
 import { FsVerityHasher } from "../fsverity/mod.ts";
 import {
   enableVerity,
-  errno,
   ErrnoError,
   errnoNumber,
   Fd,
@@ -245,7 +244,7 @@ export class ObjectDirectory {
       const flags = O.TMPFILE | O.RDWR;
       const number = tryOpenNumber(this.#dir, ".", { flags, mode: 0o644 });
       if (number >= 0) return new Temporary(this.#dir, new Fd(number));
-      const error = new ErrnoError("open", errno(), "objects");
+      const error = new ErrnoError("open", -number, "objects");
       if (!error.is("EOPNOTSUPP", "EISDIR", "ENOSYS")) throw error;
       this.#unnamed = false;
     }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { deflateRawSync, inflateRawSync } from "node:zlib";
+import { deflateRawSync } from "node:zlib";
 import { addressable, WholeInflater } from "../../ffi/mod.ts";
 import { RawInflater } from "../../lib/ostree/raw_inflate.ts";
 import { Rng } from "../fuzz/_mutate.ts";

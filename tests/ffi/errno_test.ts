@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { errno, repeated } from "../../ffi/errno.ts";
+import { repeated } from "../../ffi/errno.ts";
 import { libc } from "../../ffi/libc.ts";
 import { cPath } from "../../ffi/memory.ts";
 import { AT_FDCWD, ErrnoError, errnoText, flock, isErrno, openPath } from "../../ffi/mod.ts";
@@ -86,11 +86,11 @@ Deno.test("repeated() makes a call again where errno is not the call's own, and 
   const own = () => libc().mkdirat(AT_FDCWD, cPath(path), 0o755);
   for (const times of [0, 1, 3]) {
     let calls = 0;
-    assert.equal(repeated(() => calls++ < times ? foreign() : own()), -1);
-    assert.equal(errnoText(errno()), "File exists (os error 17)");
+    const result = repeated(() => calls++ < times ? foreign() : own());
+    assert.equal(errnoText(-result), "File exists (os error 17)");
     assert.equal(calls, times + 1);
   }
   let calls = 0;
-  assert.equal(repeated(() => (calls++, foreign())), -1);
-  assert.deepEqual([calls, errno()], [4, 11]);
+  assert.equal(repeated(() => (calls++, foreign())), -11);
+  assert.equal(calls, 4);
 });
