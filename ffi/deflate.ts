@@ -51,8 +51,10 @@ export class WholeInflater implements Disposable {
    * against a digest.
    *
    * @returns bytes that were made; -1 when `output` is too small, or the stream damaged or cut off
+   * @throws {TypeError} when its memory was given back
    */
   inflate(packed: Uint8Array, output: Uint8Array): number {
+    if (this.#handle === 0) throw new TypeError("The inflater is closed");
     const to = addressOf(output);
     const result = this.#symbols.libdeflate_deflate_decompress_ex(
       this.#handle,

@@ -123,8 +123,8 @@ const MAX_TRIES = 4;
 /**
  * Makes a call that never fails with EAGAIN of itself, again where errno says so: the runtime waits
  * for its other threads now and then, and where that happens between a call and the look at errno,
- * it leaves its own behind. A call that failed has done nothing, so it may be repeated. For the same
- * reason errno is looked at once only.
+ * it leaves its own behind, or none. A call that failed has done nothing, so it may be repeated. For
+ * the same reason errno is looked at once only.
  *
  * @returns its result, or the negated error number
  */
@@ -133,7 +133,9 @@ export function repeated(call: () => number): number {
     const result = call();
     if (result >= 0) return result;
     const code = errno();
-    if (tries === MAX_TRIES || code !== ERRNO_TABLE.EAGAIN[0]) return -code;
+    if (code !== 0 && code !== ERRNO_TABLE.EAGAIN[0]) return -code;
+    // Without a number it would be -0, which looks like success.
+    if (tries === MAX_TRIES) return -(code || ERRNO_TABLE.EIO[0]);
   }
 }
 

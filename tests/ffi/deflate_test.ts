@@ -68,6 +68,18 @@ testWith({
   },
 });
 
+testWith({
+  name: "WholeInflater is of no use, and does no harm, when its memory was given back",
+  needs: [library],
+  fn() {
+    const inflater = WholeInflater.open()!;
+    const packed = carve(deflateRawSync(Uint8Array.of(7)));
+    inflater[Symbol.dispose]();
+    inflater[Symbol.dispose]();
+    assert.throws(() => inflater.inflate(packed, addressable(100)), { name: "TypeError" });
+  },
+});
+
 Deno.test("RawInflater.all() gives the same by either way, and zlib's error", async (t) => {
   using inflater = new RawInflater();
   for (const [name, content] of CONTENTS) {

@@ -94,3 +94,23 @@ Deno.test("repeated() makes a call again where errno is not the call's own, and 
   assert.equal(repeated(() => (calls++, foreign())), -11);
   assert.equal(calls, 4);
 });
+
+Deno.test("repeated() takes no failed call for a success when errno says nothing", () => {
+  const library = Deno.dlopen("libc.so.6", {
+    __errno_location: { parameters: [], result: "pointer" },
+  });
+  try {
+    const place = library.symbols.__errno_location()!;
+    const number = new Int32Array(Deno.UnsafePointerView.getArrayBuffer(place, 4));
+    let calls = 0;
+    const result = repeated(() => {
+      calls++;
+      number[0] = 0;
+      return -1;
+    });
+    assert.ok(result < 0, String(result));
+    assert.equal(calls, 4);
+  } finally {
+    library.close();
+  }
+});
