@@ -54,16 +54,24 @@ export class LocalImport implements FileImport {
     };
     for (let i = 0; i < size; i++) {
       const onEvent = (event: unknown) => {
+        if (this.#failure !== undefined) return;
         const { first, batch } = event as QueuedBatch;
-        this.#receive(this.#asked.slice(first, first + batch.lengths.length), batch);
+        try {
+          this.#receive(this.#asked.slice(first, first + batch.lengths.length), batch);
+        } catch (error) {
+          // Nobody is above an event: whoever adds or drains is told.
+          this.#fail(error);
+        }
       };
       this.#running.push(
-        pool.run<void>("import-queue", task, { onEvent }).catch((error) => {
-          this.#failure ??= { error };
-          this.#queue.giveUp();
-        }),
+        pool.run<void>("import-queue", task, { onEvent }).catch((error) => this.#fail(error)),
       );
     }
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.#queue.giveUp();
   }
 
   async drain(): Promise<void> {

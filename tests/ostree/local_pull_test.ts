@@ -170,6 +170,61 @@ Deno.test("What goes through workers is the same", async () => {
   assert.equal(streams[0], streams[1]);
 });
 
+Deno.test("Whoever drains is told why what came from a worker was not taken", async () => {
+  using dir = new TempDir();
+  const path = await unpackRepository(dir, "archive");
+  using repository = newRepository(dir);
+  using source = LocalRepository.open(path);
+  const { objects, algorithm, secure } = repository;
+  const target = { objects: { dir: objects.makeDirectory().number, algorithm, secure } };
+  const files = fileObjects(source);
+  let refused = 0;
+  await using running = source.importFiles({
+    target,
+    jobs: 2,
+    arrived: () => {
+      refused++;
+      throw new Error("Not wanted");
+    },
+  });
+  for (let i = 0; i < 20; i++) for (const file of files) await running.add(file);
+  // The worker has the first word: this thread only listens until then.
+  for (let i = 0; i < 30_000 && refused === 0; i++) await pause();
+  await assert.rejects(running.drain(), { message: "Not wanted" });
+  assert.equal(refused, 1);
+});
+
+Deno.test("A pull that is given up wakes the threads that wait for more", async () => {
+  using dir = new TempDir();
+  const path = await unpackRepository(dir, "archive");
+  using repository = newRepository(dir);
+  using source = LocalRepository.open(path);
+  const { objects, algorithm, secure } = repository;
+  const target = { objects: { dir: objects.makeDirectory().number, algorithm, secure } };
+  const files = fileObjects(source);
+  const abort = new AbortController();
+  let arrived = 0;
+  {
+    await using running = source.importFiles({
+      target,
+      jobs: 3,
+      signal: abort.signal,
+      arrived: () => arrived++,
+    });
+    let asked = 0;
+    for (; asked < 500;) for (const file of files) await running.add((asked++, file));
+    // All are taken by workers, which wait for the next then.
+    for (let i = 0; i < 30_000 && arrived < asked; i++) await pause();
+    assert.equal(arrived, asked);
+    abort.abort(new Error("Enough"));
+    await assert.rejects(running.drain(), { message: "Enough" });
+  }
+});
+
+function pause(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 1));
+}
+
 /** All file objects of an archive repository. */
 function fileObjects(source: LocalRepository): Checksum[] {
   const out: Checksum[] = [];
