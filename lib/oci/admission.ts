@@ -104,7 +104,9 @@ export async function policyAdmission(
   if (insecurePolicy) return () => Promise.resolve(undefined);
   // Without a policy, or with that of most machines, nothing else of that room is needed: it takes
   // longer to load than to pull what is there.
-  const glance = path === undefined ? glanceAtPolicy(places) : "unread";
+  // Who names an identity is told of a malformed one by what evaluates policies.
+  const mayGlance = path === undefined && options.identity === undefined;
+  const glance = mayGlance ? glanceAtPolicy(places) : "unread";
   if (glance === "accepts-everything") return () => Promise.resolve(undefined);
   const trust = glance === "unread" ? await import("../trust/mod.ts") : undefined;
   const policy = trust?.findPolicy({ path, places });

@@ -12,8 +12,7 @@ import {
 } from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { CONTENT_TYPE } from "../../lib/splitstream/mod.ts";
-import { pull } from "../oci/_oci.ts";
-import { names, newRepository } from "../oci/_oci.ts";
+import { chain, names, newRepository, pull } from "../oci/_oci.ts";
 import { loadNative } from "../helpers/native.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { runOk } from "../helpers/run.ts";
@@ -48,6 +47,24 @@ async function pullBy(
   const trust = { policy: dir.join("policy.json"), ...rest };
   await pull(repository, reference, { admit: await policyAdmission(reference, trust) });
 }
+
+Deno.test("an identity that is none is refused, also where the policy accepts everything", async () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("repo"));
+  const places = { home: undefined, root: dir.join("root"), isRoot: false };
+  Deno.mkdirSync(dir.join("root/etc/containers"), { recursive: true });
+  const policy = `{"default":[{"type":"insecureAcceptAnything"}]}`;
+  Deno.writeTextFileSync(dir.join("root/etc/containers/policy.json"), policy);
+  const by = async (identity: string) => ({
+    admit: await policyAdmission(GOOD, { places, identity }),
+  });
+  await assert.rejects(pull(repository, GOOD, await by("BAD name")), (error) => {
+    assert.match(chain(error), /Invalid image name "BAD name"/);
+    return true;
+  });
+  assert.deepEqual(repository.listStreams(), []);
+  await pull(repository, GOOD, await by(IDENTITY));
+});
 
 Deno.test("pulls are let in or refused by the policy, and what is refused leaves nothing", async (t) => {
   const dirImage = `dir:${FIXTURES}/dir/gpg`;
