@@ -120,6 +120,17 @@ export function replaceDamage(
   });
 }
 
+/**
+ * Takes objects off the list that are not there any more: nobody can heal them.
+ *
+ * @throws {ComposefsError} when it cannot be written, which leaves it as it was
+ */
+export function forgetGone(state: RepositoryState): void {
+  const { ids = [] } = readDamageList(state.root, state.algorithm) ?? {};
+  const gone = [...ids].filter((id) => state.objects.size(id) === undefined);
+  if (gone.length > 0) noteDamage(state, { sound: gone });
+}
+
 /** Reads, changes and writes the list while nobody else does; nothing is written for no change. */
 function changeDamageList(
   state: RepositoryState,

@@ -1,5 +1,6 @@
 /** Garbage collection (spec: repository 8, 14.5). */
 import {
+  ComposefsError,
   FormatError,
   letMessagesIn,
   type ObjectId,
@@ -8,8 +9,10 @@ import {
 } from "../base/mod.ts";
 import { ErrnoError, errnoText, flock, isErrno, readDir, statAt, unlinkAt } from "../../ffi/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
+import { forgetGone } from "./damage_list.ts";
 import { pruneDownloads } from "./downloads.ts";
 import { entryObject, listEntries } from "./entries.ts";
+import { reasonOf } from "./fsck_report.ts";
 import { CATEGORIES, Marker, objectIsThere } from "./gc_mark.ts";
 import { TMP_LINK_PREFIX } from "./links.ts";
 import { TMP_OBJECT_PREFIX } from "./object_write.ts";
@@ -181,6 +184,13 @@ function* collect(
   if (!dryRun) {
     removeEmptyDirectories(state, stale);
     syncRepository(state);
+    try {
+      forgetGone(state);
+    } catch (error) {
+      // A whole check writes the list anew, too; until then it is only longer than it need be.
+      if (!(error instanceof ComposefsError)) throw error;
+      warnings.push(`objects that are gone stay on the list of damaged ones: ${reasonOf(error)}`);
+    }
   }
   return {
     dryRun,

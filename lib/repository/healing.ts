@@ -5,7 +5,7 @@ import type { Repository } from "./repository.ts";
 
 /**
  * Takes the objects that a stream leads to off the list of damaged ones, those of them that are
- * sound. They must be durable: who is killed before this only leaves objects on the list that the
+ * sound, when they are durable. Who is killed before this only leaves objects on the list that the
  * next pull looks at.
  *
  * @param stream name of the stream, for example of an image's manifest
@@ -24,6 +24,8 @@ export function forgetHealed(
   }
   if (sound.length === 0) return;
   try {
+    // What somebody else has healed need not be durable yet, and would be damaged without a word.
+    repository.sync();
     repository.noteDamage({ sound });
   } catch (error) {
     // They are looked at once more by the next pull, which is all that it costs.

@@ -145,6 +145,26 @@ Deno.test("fsck replaces a list that cannot be read, and one of what is not ther
   assert.equal(list(repository), undefined);
 });
 
+Deno.test("gc takes off the list what it has removed, and nothing else", () => {
+  using dir = new TempDir();
+  using repository = newRepository(dir.join("r"));
+  const gone = store(repository, "gone".repeat(100));
+  const stream = repository.newStream(1n).finish();
+  const kept = repository.writeStream("s", stream, { ref: "kept" });
+  repository.noteDamage({ damaged: [gone, kept] });
+  repository.gc({ dryRun: true });
+  assert.deepEqual(known(repository.knownDamage()), [gone, kept].sort());
+  repository.gc();
+  assert.deepEqual(known(repository.knownDamage()), [kept]);
+  repository.noteDamage({ damaged: [gone], sound: [kept] });
+  repository.gc();
+  assert.equal(list(repository), undefined);
+  // Of a list that cannot be read nobody knows what is on it.
+  Deno.writeTextFileSync(listPath(repository), "nonsense");
+  assert.deepEqual(repository.gc().warnings, []);
+  assert.equal(list(repository), "nonsense");
+});
+
 Deno.test("a check that finds more than a list takes says so, until one finds less", async () => {
   using dir = new TempDir();
   using repository = newRepository(dir.join("r"));
