@@ -188,7 +188,7 @@ class Pull {
     const { image, stream } = stored;
     if (image === undefined || !repository.hasImage(image)) return undefined;
     const { suspects } = this.#bases;
-    const damaged = suspects.count(stored);
+    const damaged = await suspects.count(stored, this.#options.signal);
     if (damaged > 0) {
       const objects = damaged === 1 ? "object" : "objects";
       this.#warn(`${damaged} ${objects} of the commit found damaged; made anew`);

@@ -1,5 +1,5 @@
 /** Objects that were found damaged, as a pull has to deal with them. */
-import { ComposefsError, type ObjectId } from "../base/mod.ts";
+import { ComposefsError, letMessagesIn, type ObjectId } from "../base/mod.ts";
 import {
   forgetHealed,
   type KnownDamage,
@@ -9,6 +9,9 @@ import {
 } from "../repository/mod.ts";
 import { commitStreamName } from "./commit_names.ts";
 import type { StoredCommit } from "./stored_commit.ts";
+
+/** Longest that timers and signals wait, in ms, where one object does not take longer. */
+const TURN_MS = 50;
 
 /** What is known of damage in a repository; objects are looked at once each, and only if listed. */
 export class Suspects {
@@ -40,16 +43,36 @@ export class Suspects {
     return damaged;
   }
 
-  /** How many objects of a commit are damaged. */
-  count({ chunk, image, moreImages }: StoredCommit): number {
-    if (this.#known === undefined) return 0;
+  /**
+   * How many objects of a commit are damaged. Where any may be that hashes all of it, so others get
+   * their turns.
+   *
+   * @throws the signal's reason when aborted
+   */
+  async count(commit: StoredCommit, signal?: AbortSignal): Promise<number> {
+    let damaged = 0;
+    let last = performance.now();
+    for (const id of this.#listed(commit)) {
+      if (this.isDamaged(id)) damaged++;
+      if (performance.now() - last < TURN_MS) continue;
+      await letMessagesIn();
+      signal?.throwIfAborted();
+      last = performance.now();
+    }
+    return damaged;
+  }
+
+  /** Objects of a commit that are on the list. */
+  #listed({ chunk, image, moreImages }: StoredCommit): ObjectId[] {
+    if (this.#known === undefined) return [];
+    const { ids, all } = this.#known;
     const objects = new Set(moreImages.values());
     if (image !== undefined) objects.add(image);
     for (let i = 0; i < chunk.count; i++) {
       const { external } = chunk.entry(i);
       if (external !== undefined) objects.add(external);
     }
-    return [...objects].filter((id) => this.isDamaged(id)).length;
+    return [...objects].filter((id) => all || ids.has(id));
   }
 
   /** Takes what is sound of a stored commit off the list. */

@@ -2,7 +2,12 @@
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { type ObjectId, objectPath, type ProgressEvent } from "../../lib/base/mod.ts";
-import { checkStoredCommit, openCommit, type OstreePullOptions } from "../../lib/ostree/mod.ts";
+import {
+  checkStoredCommit,
+  openCommit,
+  type OstreePullOptions,
+  Suspects,
+} from "../../lib/ostree/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { testWith } from "../helpers/needs.ts";
 import { TempDir } from "../helpers/temp.ts";
@@ -92,6 +97,34 @@ testWith({
       }
       assert.equal((await repository.fsck({ jobs: 1 })).ok, true);
     }
+  },
+});
+
+testWith({
+  name: "looking for damage in all of a commit can be given up",
+  needs: UNPACKING,
+  async fn() {
+    using dir = new TempDir();
+    const path = await unpackRepository(dir, "archive");
+    using repository = newRepository(dir);
+    await pull(repository, path);
+    Deno.writeTextFileSync(`${repository.path}/cfs-damage`, "nonsense");
+    const commit = openCommit(repository, B as never);
+    // What any object takes: it is hashed, and more than a turn's time goes by.
+    const slow = Object.create(repository, {
+      objects: {
+        value: {
+          isSound(id: ObjectId): boolean {
+            for (const until = performance.now() + 60; performance.now() < until;);
+            return repository.objects.isSound(id);
+          },
+        },
+      },
+      knownDamage: { value: () => repository.knownDamage() },
+    });
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(new Error("Enough")), 1);
+    await assert.rejects(new Suspects(slow).count(commit, abort.signal), { message: "Enough" });
   },
 });
 
