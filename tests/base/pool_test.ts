@@ -208,6 +208,32 @@ Deno.test("Pool.steal() lets the submitting thread do waiting tasks", async () =
   await first;
 });
 
+Deno.test("Pool gives a worker more when it is done, before its result was let in", async () => {
+  await using pool = newPool({ size: 1 });
+  assert.equal(await pool.run<number>("double", 1), 2);
+  const tasks = [2, 3, 4].map((value) => pool.run<number>("double", value));
+  const until = performance.now() + 20_000;
+  // Messages come between turns of the event loop, of which this is one.
+  while (pool.waiting > 0 && performance.now() < until) pool.steal(() => 0, "no such handler");
+  assert.equal(pool.waiting, 0);
+  assert.deepEqual(await Promise.all(tasks), [4, 6, 8]);
+});
+
+Deno.test("Pool tells of every task of a worker that dies, those it was given early too", async () => {
+  await using pool = newPool({ size: 1 });
+  await pool.run<number>("double", 1);
+  const tasks = [pool.run<number>("double", 2), pool.run("die", 1), pool.run<number>("double", 3)];
+  const outcomes = Promise.allSettled(tasks);
+  const until = performance.now() + 20_000;
+  while (pool.waiting > 1 && performance.now() < until) pool.steal(() => 0, "no such handler");
+  assert.equal(pool.waiting, 1);
+  assert.deepEqual((await outcomes).map(({ status }) => status), [
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+  ]);
+});
+
 Deno.test("Pool.map() ends its tasks before it throws", async () => {
   await using pool = newPool();
   const results = pool.map("sleepy", [30, Number.NaN, "x" as unknown as number, 20]);
