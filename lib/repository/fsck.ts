@@ -47,8 +47,9 @@ export async function checkRepository(
   const broken = new Set<ObjectId>();
   // Streams and images are read here while workers hash; errors are put in order of the phases.
   const links = newReport(state.hasMetadata);
-  const objects = options.metadataOnly ? undefined : new ObjectPhase(state, options);
+  // Before anything is hashed: what is listed from now on may be damaged behind the check's back.
   const listed = readDamageList(state.root, state.algorithm);
+  const objects = options.metadataOnly ? undefined : new ObjectPhase(state, options);
   try {
     const presence = new Presence(state);
     const phase = { report: links, broken, content: !options.metadataOnly, presence };
