@@ -38,10 +38,24 @@ export class LocalImport implements FileImport {
     this.#jobs = Math.max(1, options.jobs ?? navigator.hardwareConcurrency);
   }
 
-  add(checksum: Checksum): undefined {
-    while (!this.#queue.add(checksum)) this.#importSome();
+  add(checksum: Checksum): Promise<void> | undefined {
+    return this.#put(checksum) ? undefined : this.#putLater(checksum);
+  }
+
+  /** Puts a checksum into the queue; false when that is full. */
+  #put(checksum: Checksum): boolean {
+    if (!this.#queue.add(checksum)) return false;
     this.#asked.push(checksum);
     if (this.#asked.length === WORTH_A_WORKER && this.#jobs > 1) this.#startWorkers();
+    return true;
+  }
+
+  /** Makes room first, and hears what workers and the user say meanwhile. */
+  async #putLater(checksum: Checksum): Promise<void> {
+    do {
+      this.#importSome();
+      await letMessagesIn();
+    } while (!this.#put(checksum));
   }
 
   #startWorkers(): void {

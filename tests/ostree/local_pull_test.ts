@@ -221,6 +221,36 @@ Deno.test("A pull that is given up wakes the threads that wait for more", async 
   }
 });
 
+Deno.test("A pull can be given up while it imports what its queue cannot hold", async () => {
+  using dir = new TempDir();
+  const path = await unpackRepository(dir, "archive");
+  using repository = newRepository(dir);
+  using source = LocalRepository.open(path);
+  const { objects, algorithm, secure } = repository;
+  const target = { objects: { dir: objects.makeDirectory().number, algorithm, secure } };
+  const files = fileObjects(source);
+  const abort = new AbortController();
+  let arrived = 0;
+  await using running = source.importFiles({
+    target,
+    jobs: 1,
+    signal: abort.signal,
+    arrived: () => arrived++,
+  });
+  let waited: Promise<void> | undefined;
+  for (let i = 0; i < 100_000 && waited === undefined; i++) {
+    waited = running.add(files[i % files.length]!);
+  }
+  assert.ok(waited !== undefined, "the queue holds everything");
+  await waited;
+  assert.ok(arrived > 0);
+  setTimeout(() => abort.abort(new Error("Enough")), 1);
+  const more = async () => {
+    for (let i = 0; i < 10_000; i++) await running.add(files[i % files.length]!);
+  };
+  await assert.rejects(more(), { message: "Enough" });
+});
+
 function pause(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 1));
 }
