@@ -34,6 +34,23 @@ Deno.test("a full queue takes nothing more until something is taken, and its rin
   }
 });
 
+Deno.test("positions go round like the ring does", () => {
+  for (const start of [2 ** 31 - 3, 2 ** 32 - 3]) {
+    const queue = new ChecksumQueue();
+    new Int32Array(queue.memory.control).fill(start | 0, 0, 2); // as if so many had come and gone
+    let added = 0;
+    while (added < 6) assert.ok(queue.add(checksum(added++)));
+    assert.deepEqual(queue.take(2), { first: start, checksums: [0, 1].map(checksum) });
+    assert.deepEqual(queue.take(9), { first: start + 2, checksums: [2, 3, 4, 5].map(checksum) });
+    const next = (start + 6) % 2 ** 32;
+    const one = checksum(1);
+    while (queue.add(one)) added++;
+    assert.equal(added, 6 + 65_536);
+    assert.deepEqual(queue.take(1), { first: next, checksums: [one] });
+    assert.ok(queue.add(one) && !queue.add(one));
+  }
+});
+
 Deno.test("nothing can be taken from a queue that was given up", () => {
   const queue = new ChecksumQueue();
   queue.add(checksum(1));
