@@ -1,5 +1,5 @@
 /** Bringing the objects of a commit together (spec: ostree 6). */
-import { FormatError, type ProgressSink, withContext } from "../base/mod.ts";
+import { FormatError, letMessagesIn, type ProgressSink, withContext } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { Bases } from "./bases.ts";
 import type { Checksum } from "./checksum.ts";
@@ -13,6 +13,9 @@ import type { FileImport, ImportedFile, OstreeSource } from "./source.ts";
 
 /** Metadata objects that are asked for at a time. */
 const METADATA_AT_A_TIME = 32;
+
+/** Longest that timers and signals wait, in ms, where the files of one directory take less. */
+const TURN_MS = 50;
 
 /** Counters of a pull. */
 export interface OstreePullStats {
@@ -64,6 +67,7 @@ export class ObjectPull {
   readonly #trees = new Map<Checksum, DirTree>();
   readonly #seen = new Set<Checksum>();
   readonly #queue: Wanted[] = [];
+  #turned = performance.now();
 
   /** Prepares to bring the objects of `commit`. */
   constructor(commit: Checksum, options: ObjectPullOptions) {
@@ -126,6 +130,10 @@ export class ObjectPull {
       const pause = this.#file(files, file.checksum);
       if (pause !== undefined) await pause;
     }
+    // Where all is local nothing else is ever waited for.
+    if (performance.now() - this.#turned < TURN_MS) return;
+    await letMessagesIn();
+    this.#turned = performance.now();
   }
 
   /** Metadata that is there already. */

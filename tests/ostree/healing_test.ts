@@ -129,6 +129,30 @@ testWith({
 });
 
 testWith({
+  name: "so can looking for it in the commit that another one is based on",
+  needs: UNPACKING,
+  async fn() {
+    using dir = new TempDir();
+    const path = await unpackRepository(dir, "archive");
+    using repository = newRepository(dir);
+    await pull(repository, path, { reference: A } as OstreePullOptions);
+    Deno.writeTextFileSync(`${repository.path}/cfs-damage`, "nonsense");
+    const { objects } = repository;
+    const isSound = objects.isSound.bind(objects);
+    let looks = 0;
+    objects.isSound = (id) => {
+      looks++;
+      for (const until = performance.now() + 60; performance.now() < until;);
+      return isSound(id);
+    };
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(new Error("Enough")), 1);
+    await assert.rejects(pull(repository, path, { signal: abort.signal }), { message: "Enough" });
+    assert.ok(looks > 0);
+  },
+});
+
+testWith({
   name: "another commit fetches the files that are damaged in the one that it is based on",
   needs: UNPACKING,
   async fn() {
