@@ -1,6 +1,11 @@
 import { withContext } from "../../lib/base/mod.ts";
 import { writeImage } from "../../lib/erofs/mod.ts";
-import { checkRefName, objectSinkSource, type Repository } from "../../lib/repository/mod.ts";
+import {
+  checkRefName,
+  healingWrites,
+  objectSinkSource,
+  type Repository,
+} from "../../lib/repository/mod.ts";
 import type { CommandUnknownOpts } from "../commander.ts";
 import type { Context } from "../context.ts";
 import { newCommand, withNotes } from "../declare.ts";
@@ -31,12 +36,11 @@ export function command(context: Context): CommandUnknownOpts {
       using repository = openRepository(context);
       if (name !== undefined) checkRefName(name);
       repository.assertWritable();
-      const { algorithm, secure } = repository;
-      const dir = repository.objects.makeDirectory().number;
+      const { algorithm } = repository;
       const tree = await readRoot(context, path, {
         scan: {
           hash: algorithm.hash,
-          objects: objectSinkSource({ dir, algorithm, secure }),
+          objects: objectSinkSource(healingWrites(repository)),
         },
         root: options,
       });

@@ -12,9 +12,12 @@ import {
 } from "../base/mod.ts";
 import {
   checkRefName,
+  forgetHealed,
+  healingWrites,
   ObjectDirectory,
   type OpenStream,
   type Repository,
+  soundObjects,
 } from "../repository/mod.ts";
 import { CONTENT_TYPE, SplitstreamWriter } from "../splitstream/mod.ts";
 import { readLayerEntries, type TarEntry, TarSplitter } from "../tar/mod.ts";
@@ -117,18 +120,17 @@ export async function importLayerStream(
   const hash = nodeHash.stream(digestHash(diffId));
   if (options.name !== undefined) checkRefName(options.name);
   // A layer that is damaged is imported again, which repairs it.
-  const existing = hasWholeLayer(repository, diffId, { accepts: isSplitTar });
+  const existing = hasWholeLayer(repository, diffId, {
+    accepts: isSplitTar,
+    isThere: soundObjects(repository),
+  });
   const ref = options.name === undefined ? {} : { ref: options.name };
   if (existing !== undefined) {
     progress?.({ type: "skipped", id });
     if (options.name !== undefined) repository.setRef("streams", options.name, { entry: name });
     return { stream: existing, existed: true };
   }
-  const directory = new ObjectDirectory({
-    dir: repository.objects.makeDirectory().number,
-    algorithm: repository.algorithm,
-    secure: repository.secure,
-  });
+  const directory = new ObjectDirectory(healingWrites(repository));
   using writer = new SplitstreamWriter({
     algorithm: repository.algorithm,
     contentType: CONTENT_TYPE.ociLayer,
@@ -162,6 +164,7 @@ export async function importLayerStream(
     });
   }
   const stream = repository.writeStream(name, writer.finish(), ref);
+  forgetHealed(repository, name, (text) => progress?.({ type: "warning", text }));
   if (bytes > 0) progress?.({ type: "done", id, transferred: bytes });
   return { stream, existed: false };
 }

@@ -1,7 +1,29 @@
-/** Taking objects off the list of damaged ones when they have been put right. */
+/** Putting right the objects that are on the list of damaged ones, and taking them off it. */
 import { ComposefsError, type ObjectId } from "../base/mod.ts";
 import { reasonOf } from "./fsck_report.ts";
+import type { ObjectDirectoryOptions } from "./object_write.ts";
 import type { Repository } from "./repository.ts";
+
+/** How content is stored where what is there may be damaged: listed objects are compared with it. */
+export function healingWrites(repository: Repository): ObjectDirectoryOptions {
+  const { algorithm, secure, objects } = repository;
+  const known = repository.knownDamage();
+  return {
+    dir: objects.makeDirectory().number,
+    algorithm,
+    secure,
+    ...(known === undefined ? {} : { thorough: known.all, suspects: [...known.ids] }),
+  };
+}
+
+/** Tells which objects are there; those on the list only when they are sound. */
+export function soundObjects(repository: Repository): (id: ObjectId) => boolean {
+  const { objects } = repository;
+  const isThere = objects.snapshot();
+  const known = repository.knownDamage();
+  if (known === undefined) return isThere;
+  return (id) => isThere(id) && (!(known.all || known.ids.has(id)) || objects.isSound(id));
+}
 
 /**
  * Takes the objects that a stream leads to off the list of damaged ones, those of them that are

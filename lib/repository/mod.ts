@@ -22,7 +22,7 @@ export { type DownloadFile, Downloads } from "./downloads.ts";
 export type { FsckOptions } from "./fsck.ts";
 export { type AffectedUser, type FsckKind, type FsckReport, reasonOf } from "./fsck_report.ts";
 export type { GcOptions, GcResult } from "./gc.ts";
-export { forgetHealed } from "./healing.ts";
+export { forgetHealed, healingWrites, soundObjects } from "./healing.ts";
 export type { ImageRef } from "./images.ts";
 export { type InitOptions, initRepository, type InitResult } from "./init.ts";
 export { checkDuplicateKeys } from "./json.ts";
