@@ -57,8 +57,18 @@ export async function main(args: readonly string[], options: MainOptions = {}): 
       }
     }
   }
-  const { run } = await import("./run.ts");
-  return await run(args, { programName, stdout, stderr });
+  let program;
+  try {
+    program = await import("./run.ts");
+  } catch (error) {
+    // From a clone, modules are loaded when they are needed, and that needs a permission.
+    if (!(error instanceof TypeError && error.message.startsWith("Requires read access"))) {
+      throw error;
+    }
+    stderr.writeSync(new TextEncoder().encode(`error: ${error.message}\n`));
+    return EXIT.failed;
+  }
+  return await program.run(args, { programName, stdout, stderr });
 }
 
 /** Name of the program as the caller spelled it, when that is a name of ours. */

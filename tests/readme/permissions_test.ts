@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { NginxServer } from "../helpers/nginx.ts";
 import { TestRegistry } from "../helpers/registry.ts";
-import { ROOT, runOk } from "../helpers/run.ts";
+import { ROOT, run, runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { documentText, ownCache } from "./_console.ts";
 
@@ -122,4 +122,14 @@ Deno.test("docs/permissions.md has every variable that is read", () => {
     if (name.startsWith("_CLAP_")) continue;
     assert.ok(text.includes(`\`${name.toUpperCase()}\``), name);
   }
+});
+
+Deno.test("a clone that may not read its own modules says what to grant", async () => {
+  const command = [Deno.execPath(), "run", "--quiet", "--no-prompt", "cli/main.ts", "images"];
+  const { code, stdout, stderr } = await run(command, { cwd: ROOT, env: { NO_COLOR: "1" } });
+  assert.deepEqual([code, stdout], [1, ""]);
+  assert.match(
+    stderr,
+    /^error: Requires read access to ".*", run again with the --allow-read flag\n$/,
+  );
 });
