@@ -1,5 +1,5 @@
 /**
- * Whole deflate streams through libdeflate, which unpacks them a quarter faster than zlib. Loaded at
+ * Whole deflate streams through libdeflate, which takes less time for them than zlib does. Loaded at
  * the first call; where it is missing, the runtime's zlib does the same.
  */
 import type { NumberCalls } from "./libc.ts";

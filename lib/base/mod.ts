@@ -25,4 +25,5 @@ export * from "./reader.ts";
 export * from "./progress.ts";
 export * from "./wire_error.ts";
 export * from "./pool.ts";
+export * from "./turns.ts";
 export * from "./pool_worker.ts";

@@ -1,4 +1,3 @@
-import { setImmediate } from "node:timers";
 import { ComposefsError } from "./errors.ts";
 import type { FromWorker, ToWorker } from "./pool_worker.ts";
 import { decodeError } from "./wire_error.ts";
@@ -54,17 +53,6 @@ interface Slot {
 /** Tasks that a worker has to do. */
 function load(slot: Slot): number {
   return slot.posted - Atomics.load(slot.done, 0);
-}
-
-/** Turns of the event loop that let all waiting messages in: each takes at most one, every other. */
-const TURNS = 6;
-
-/**
- * Lets messages of workers in; takes a few microseconds. A thread that works without a pause calls
- * this now and then, or its workers' results stay unseen and they get nothing new.
- */
-export async function letMessagesIn(): Promise<void> {
-  for (let i = 0; i < TURNS; i++) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
 /**

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { ComposefsError, letMessagesIn, type ObjectId, type ProgressSink } from "../base/mod.ts";
+import { ComposefsError, type ObjectId, type ProgressSink, Turns } from "../base/mod.ts";
 import type { Repository } from "../repository/mod.ts";
 import type { WantedLayer } from "./layer_supply.ts";
 import { layerStream } from "./tags.ts";
@@ -13,10 +13,8 @@ import { layerStream } from "./tags.ts";
 export interface Healing {
   /** Objects of the image's layers that are damaged: layers with them count as missing. */
   readonly damaged: ReadonlySet<ObjectId>;
-  /** Objects of the repository that may be damaged: compared with what comes. */
+  /** Objects of the repository that may be damaged. */
   readonly suspects: readonly ObjectId[];
-  /** Whether any object may be. */
-  readonly all: boolean;
 }
 
 /** How to look for damage. */
@@ -31,9 +29,6 @@ export interface HealingOptions {
   readonly progress?: ProgressSink | undefined;
 }
 
-/** Objects between two turns of the event loop. */
-const TURN = 256;
-
 /**
  * Looks whether layers that are there have objects that are damaged.
  *
@@ -47,20 +42,19 @@ export async function findHealing(
   const known = repository.knownDamage();
   if (known === undefined) return undefined;
   const { ids, all } = known;
-  const healing = { damaged: new Set<ObjectId>(), suspects: [...ids], all };
+  const healing = { damaged: new Set<ObjectId>(), suspects: [...ids] };
   if (options.repair) return healing;
   const warn = (text: string) => options.progress?.({ type: "warning", text });
   if (all) {
     warn("there is no telling what is damaged, so all of the image is checked; fsck finds out");
   }
   const seen = new Set<ObjectId>();
+  const turns = new Turns();
   for (const id of layerObjects(repository, wanted)) {
     if (seen.has(id) || !(all || ids.has(id))) continue;
     seen.add(id);
     if (!repository.objects.isSound(id)) healing.damaged.add(id);
-    if (seen.size % TURN > 0) continue;
-    await letMessagesIn();
-    options.signal?.throwIfAborted();
+    if (turns.due) await turns.give(options.signal);
   }
   const { damaged } = healing;
   if (damaged.size === 0) return healing;

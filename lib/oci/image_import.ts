@@ -7,7 +7,7 @@ import {
   withContext,
 } from "../base/mod.ts";
 import type { ErofsVersion } from "../erofs/mod.ts";
-import type { ObjectDirectoryOptions, Repository } from "../repository/mod.ts";
+import { healingWrites, type ObjectDirectoryOptions, type Repository } from "../repository/mod.ts";
 import type { FileTree } from "../tree/mod.ts";
 import { buildTree, imageBytes, ImageTree, type LayerRef } from "./erofs_image.ts";
 import type { Healing } from "./healing.ts";
@@ -240,14 +240,8 @@ class ImageImport {
   }
 
   #objectOptions(): ObjectDirectoryOptions {
-    const { repair, healing } = this.#options;
-    return {
-      dir: this.#repository.objects.makeDirectory().number,
-      algorithm: this.#repository.algorithm,
-      secure: this.#repository.secure,
-      thorough: Boolean(repair) || healing?.all === true,
-      ...(healing === undefined ? {} : { suspects: healing.suspects }),
-    };
+    const writes = healingWrites(this.#repository);
+    return this.#options.repair ? { ...writes, thorough: true } : writes;
   }
 
   async #importLayer(

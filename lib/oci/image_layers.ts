@@ -79,6 +79,7 @@ export function missingLayers(
   const { repair = false, damaged } = options;
   const present = new Map<string, ObjectId>();
   const missing = new Map<string, WantedLayer>();
+  const isThere = undamagedObjects(repository, damaged);
   for (const layer of wanted) {
     const key = layer.id.toString();
     const blob = `${key} ${layer.descriptor.digest}`;
@@ -87,7 +88,7 @@ export function missingLayers(
       ? undefined
       : hasWholeLayer(repository, layer.id, {
         accepts: (stream) => standsFor(stream, layer),
-        isThere: soundObjects(repository, damaged),
+        isThere,
       });
     if (found === undefined) missing.set(blob, asStored(repository, layer));
     else present.set(key, found);
@@ -96,7 +97,7 @@ export function missingLayers(
 }
 
 /** Tells which objects are there and not damaged. */
-function soundObjects(
+function undamagedObjects(
   repository: Repository,
   damaged: ReadonlySet<ObjectId> | undefined,
 ): (id: ObjectId) => boolean {
@@ -144,7 +145,7 @@ export function completeImage(
     if (error instanceof ComposefsError) return undefined; // absent, or damaged and made anew
     throw error;
   }
-  const isThere = soundObjects(repository, damaged);
+  const isThere = undamagedObjects(repository, damaged);
   for (const layer of wanted) {
     const { id } = layer;
     const object = hasWholeLayer(repository, id, {

@@ -2,13 +2,13 @@
 import {
   Digest,
   DigestMismatchError,
-  letMessagesIn,
   nodeHash,
   nodeZstd,
   NotFoundError,
   type ObjectId,
   type ProgressSink,
   toHex,
+  Turns,
 } from "../base/mod.ts";
 import {
   checkRefName,
@@ -98,9 +98,6 @@ export interface ImportLayerResult {
   readonly existed: boolean;
 }
 
-/** Longest that timers and signals wait where input keeps coming, in ms. */
-const TURN_MS = 50;
-
 /**
  * Imports an uncompressed tar stream under its diff_id; the content is hashed and must match.
  *
@@ -144,16 +141,15 @@ export async function importLayerStream(
   });
   const splitter = new TarSplitter(objects);
   let bytes = 0;
-  let last = performance.now();
+  const turns = new Turns();
   for await (const piece of options.input) {
     if (bytes === 0) progress?.({ type: "started", id, unit: "bytes" });
     hash.update(piece);
     splitter.push(piece);
     bytes += piece.length;
-    if (performance.now() - last < TURN_MS) continue;
+    if (!turns.due) continue;
     progress?.({ type: "progress", id, done: bytes });
-    await letMessagesIn();
-    last = performance.now();
+    await turns.give();
   }
   splitter.finish();
   objects.finish();

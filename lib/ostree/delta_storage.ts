@@ -1,7 +1,7 @@
 /** What static deltas build upon and make, in a composefs repository (spec: ostree 7.4). */
 import { FormatError } from "../base/mod.ts";
 import { type Fd, preadFull } from "../../ffi/mod.ts";
-import type { Repository } from "../repository/mod.ts";
+import { healingWrites, type Repository } from "../repository/mod.ts";
 import type { Bases } from "./bases.ts";
 import type { Checksum } from "./checksum.ts";
 import type { CommitBuilder } from "./commit_builder.ts";
@@ -119,17 +119,9 @@ export class StoringSink implements DeltaSink, Disposable {
   readonly #importer: ContentImporter;
   #buffer: Uint8Array | undefined;
 
-  constructor({ repository, builder, bases }: PullTask) {
-    const { objects, algorithm, secure } = repository;
+  constructor({ repository, builder }: PullTask) {
     this.#builder = builder;
-    this.#importer = new ContentImporter({
-      objects: {
-        dir: objects.makeDirectory().number,
-        algorithm,
-        secure,
-        ...bases.suspects.writing,
-      },
-    });
+    this.#importer = new ContentImporter({ objects: healingWrites(repository) });
   }
 
   metadata(kind: MetadataKind, checksum: Checksum, bytes: Uint8Array): void {

@@ -1,6 +1,6 @@
 /** Bringing the objects of a commit together (spec: ostree 6). */
-import { FormatError, letMessagesIn, type ProgressSink, withContext } from "../base/mod.ts";
-import type { Repository } from "../repository/mod.ts";
+import { FormatError, type ProgressSink, Turns, withContext } from "../base/mod.ts";
+import { healingWrites, type Repository } from "../repository/mod.ts";
 import type { Bases } from "./bases.ts";
 import type { Checksum } from "./checksum.ts";
 import type { CommitBuilder } from "./commit_builder.ts";
@@ -13,9 +13,6 @@ import type { FileImport, ImportedFile, OstreeSource } from "./source.ts";
 
 /** Metadata objects that are asked for at a time. */
 const METADATA_AT_A_TIME = 32;
-
-/** Longest that timers and signals wait, in ms, where the files of one directory take less. */
-const TURN_MS = 50;
 
 /** Counters of a pull. */
 export interface OstreePullStats {
@@ -67,7 +64,7 @@ export class ObjectPull {
   readonly #trees = new Map<Checksum, DirTree>();
   readonly #seen = new Set<Checksum>();
   readonly #queue: Wanted[] = [];
-  #turned = performance.now();
+  readonly #turns = new Turns();
 
   /** Prepares to bring the objects of `commit`. */
   constructor(commit: Checksum, options: ObjectPullOptions) {
@@ -88,11 +85,9 @@ export class ObjectPull {
    * @throws {FormatError} when one is malformed
    */
   async run(commit: Commit): Promise<void> {
-    const { bases, repository, source, jobs, signal } = this.#options;
-    const { objects, algorithm, secure } = repository;
-    const dir = objects.makeDirectory().number;
+    const { repository, source, jobs, signal } = this.#options;
     await using files = source.importFiles({
-      target: { objects: { dir, algorithm, secure, ...bases.suspects.writing } },
+      target: { objects: healingWrites(repository) },
       arrived: (file) => this.#fileArrived(file),
       ...(jobs === undefined ? {} : { jobs }),
       ...(signal === undefined ? {} : { signal }),
@@ -131,9 +126,7 @@ export class ObjectPull {
       if (pause !== undefined) await pause;
     }
     // Where all is local nothing else is ever waited for.
-    if (performance.now() - this.#turned < TURN_MS) return;
-    await letMessagesIn();
-    this.#turned = performance.now();
+    if (this.#turns.due) await this.#turns.give(signal);
   }
 
   /** Metadata that is there already. */

@@ -1,17 +1,8 @@
 /** Objects that were found damaged, as a pull has to deal with them. */
-import { ComposefsError, letMessagesIn, type ObjectId } from "../base/mod.ts";
-import {
-  forgetHealed,
-  type KnownDamage,
-  type ObjectDirectoryOptions,
-  reasonOf,
-  type Repository,
-} from "../repository/mod.ts";
+import { ComposefsError, type ObjectId, Turns } from "../base/mod.ts";
+import { forgetHealed, type KnownDamage, reasonOf, type Repository } from "../repository/mod.ts";
 import { commitStreamName } from "./commit_names.ts";
 import type { StoredCommit } from "./stored_commit.ts";
-
-/** Longest that timers and signals wait, in ms, where one object does not take longer. */
-const TURN_MS = 50;
 
 /** What is known of damage in a repository; objects are looked at once each, and only if listed. */
 export class Suspects {
@@ -23,13 +14,6 @@ export class Suspects {
   constructor(repository: Repository) {
     this.#repository = repository;
     this.#known = repository.knownDamage();
-  }
-
-  /** How objects are written: those on the list are compared, whatever their size. */
-  get writing(): Pick<ObjectDirectoryOptions, "thorough" | "suspects"> {
-    if (this.#known === undefined) return {};
-    const { ids, all } = this.#known;
-    return all ? { thorough: true } : { suspects: [...ids] };
   }
 
   /** Whether an object is listed, and damaged indeed. */
@@ -51,13 +35,10 @@ export class Suspects {
    */
   async count(commit: StoredCommit, signal?: AbortSignal): Promise<number> {
     let damaged = 0;
-    let last = performance.now();
+    const turns = new Turns();
     for (const id of this.#listed(commit)) {
       if (this.isDamaged(id)) damaged++;
-      if (performance.now() - last < TURN_MS) continue;
-      await letMessagesIn();
-      signal?.throwIfAborted();
-      last = performance.now();
+      if (turns.due) await turns.give(signal);
     }
     return damaged;
   }

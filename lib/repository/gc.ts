@@ -2,10 +2,10 @@
 import {
   ComposefsError,
   FormatError,
-  letMessagesIn,
   type ObjectId,
   objectPath,
   type ProgressSink,
+  Turns,
 } from "../base/mod.ts";
 import { ErrnoError, errnoText, flock, isErrno, readDir, statAt, unlinkAt } from "../../ffi/mod.ts";
 import { assertWritable, type RepositoryState, syncRepository } from "./_state.ts";
@@ -67,9 +67,6 @@ export function collectGarbage(state: RepositoryState, options: GcOptions = {}):
   }
 }
 
-/** Longest that timers and signals wait, in ms, where one object or reference does not take longer. */
-const TURN_MS = 50;
-
 /**
  * As {@linkcode collectGarbage}, but others in this program get their turns. They must leave the
  * repository alone meanwhile: what they store may be removed.
@@ -80,15 +77,13 @@ export async function collectGarbageInTurns(
   state: RepositoryState,
   options: GcOptions = {},
 ): Promise<GcResult> {
-  let last = performance.now();
+  const turns = new Turns();
   const work = lockedWork(state, options);
   try {
     for (;;) {
       const { done, value } = work.next();
       if (done) return value;
-      if (performance.now() - last < TURN_MS) continue;
-      await letMessagesIn();
-      last = performance.now();
+      if (turns.due) await turns.give();
     }
   } finally {
     work.return(undefined as never); // gives the lock back in any case
