@@ -109,6 +109,16 @@ export function gnuLong(type: "L" | "K", value: string): Buffer {
 /** The end of an archive. */
 export const END = Buffer.alloc(1024);
 
+/** A regular file: its header and its content. */
+export function file(name: string, bytes: Uint8Array | string): Buffer {
+  return Buffer.concat([header({ name, size: bytes.length }), content(bytes)]);
+}
+
+/** A whole tar of such members. */
+export function tar(...members: Buffer[]): Uint8Array {
+  return Buffer.concat([...members, END]);
+}
+
 function randomBytes(rng: Rng, length: number): Buffer {
   const out = Buffer.alloc(length);
   const kind = rng.below(3);

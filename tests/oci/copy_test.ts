@@ -13,7 +13,7 @@ import { registerImage } from "../../lib/oci/register.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { CONTENT_TYPE, type SplitstreamWriter } from "../../lib/splitstream/mod.ts";
 import { loadNative } from "../helpers/native.ts";
-import { content, header } from "../helpers/make_tar.ts";
+import { file, header, tar } from "../helpers/make_tar.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
@@ -32,14 +32,6 @@ import {
 } from "./_oci.ts";
 
 loadNative();
-
-function file(name: string, bytes: Uint8Array | string): Buffer {
-  return Buffer.concat([header({ name, size: bytes.length }), content(bytes)]);
-}
-
-function tar(...members: Buffer[]): Uint8Array {
-  return Buffer.concat([...members, Buffer.alloc(1024)]);
-}
 
 function layers(): Uint8Array[] {
   const big = new Uint8Array(3_000_000).map((_, i) => i * i % 251);

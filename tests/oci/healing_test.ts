@@ -15,7 +15,7 @@ import {
 } from "../../lib/oci/mod.ts";
 import { Repository } from "../../lib/repository/mod.ts";
 import { chunkedLayer } from "../helpers/chunked_layer.ts";
-import { content, header } from "../helpers/make_tar.ts";
+import { file, header, tar } from "../helpers/make_tar.ts";
 import { loadNative } from "../helpers/native.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { run } from "../helpers/run.ts";
@@ -34,14 +34,6 @@ import {
 } from "./_oci.ts";
 
 loadNative();
-
-function file(name: string, bytes: Uint8Array | string): Buffer {
-  return Buffer.concat([header({ name, size: bytes.length }), content(bytes)]);
-}
-
-function tar(...members: Buffer[]): Uint8Array {
-  return Buffer.concat([...members, Buffer.alloc(1024)]);
-}
 
 const ONE = "1".repeat(5000);
 const LAYERS = [

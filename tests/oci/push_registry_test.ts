@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { Buffer } from "node:buffer";
 import { checkImages, openImageRef, pullImage, pushImage, repairImage } from "../../lib/oci/mod.ts";
 import { openSource, type RegistryAccess } from "../../lib/transport/mod.ts";
 import { parseCredentials } from "../../lib/registry/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { FaultProxy } from "../helpers/fault_proxy.ts";
 import { FaultServer } from "../helpers/fault_server.ts";
-import { content, header } from "../helpers/make_tar.ts";
+import { file, header, tar } from "../helpers/make_tar.ts";
 import { loadNative } from "../helpers/native.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { PASSWORD, TestRegistry, USER } from "../helpers/registry.ts";
@@ -23,14 +22,6 @@ const ACCESS: RegistryAccess = {
   tlsVerify: false,
   surroundings: { variable: () => undefined, uid: 0, root: "/nothing" },
 };
-
-function file(name: string, bytes: Uint8Array | string): Buffer {
-  return Buffer.concat([header({ name, size: bytes.length }), content(bytes)]);
-}
-
-function tar(...members: Buffer[]): Uint8Array {
-  return Buffer.concat([...members, Buffer.alloc(1024)]);
-}
 
 /** Content that does not get smaller, so that uploads have several chunks. */
 function noise(size: number): Uint8Array {

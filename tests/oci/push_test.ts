@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { DigestMismatchError } from "../../lib/base/mod.ts";
 import { openImageRef, pushImage, type PushOptions } from "../../lib/oci/mod.ts";
 import type { Repository } from "../../lib/repository/mod.ts";
 import { loadNative } from "../helpers/native.ts";
-import { content, header } from "../helpers/make_tar.ts";
+import { file, header, tar } from "../helpers/make_tar.ts";
 import { needTool, testWith } from "../helpers/needs.ts";
 import { runOk } from "../helpers/run.ts";
 import { TempDir } from "../helpers/temp.ts";
@@ -15,14 +15,6 @@ loadNative();
 
 function directory(name: string): Buffer {
   return header({ name, type: "5", mode: 0o755 });
-}
-
-function file(name: string, bytes: Uint8Array | string): Buffer {
-  return Buffer.concat([header({ name, size: bytes.length }), content(bytes)]);
-}
-
-function tar(...members: Buffer[]): Uint8Array {
-  return Buffer.concat([...members, Buffer.alloc(1024)]);
 }
 
 /** Two layers that differ, with small and large files. */

@@ -1,23 +1,14 @@
 import assert from "node:assert/strict";
-import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import type { ObjectId } from "../../lib/base/mod.ts";
 import { checkImages, copyImage, openImageRef, repairImage } from "../../lib/oci/mod.ts";
 import { Repository } from "../../lib/repository/mod.ts";
-import { content, header } from "../helpers/make_tar.ts";
+import { file, header, tar } from "../helpers/make_tar.ts";
 import { loadNative } from "../helpers/native.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { chain, listing, makeImage, newRepository, packed, pull } from "./_oci.ts";
 
 loadNative();
-
-function file(name: string, bytes: Uint8Array | string): Buffer {
-  return Buffer.concat([header({ name, size: bytes.length }), content(bytes)]);
-}
-
-function tar(...members: Buffer[]): Uint8Array {
-  return Buffer.concat([...members, Buffer.alloc(1024)]);
-}
 
 const LAYERS = [
   tar(header({ name: "usr/", type: "5", mode: 0o755 }), file("usr/one", "1".repeat(5000))),

@@ -1,19 +1,10 @@
 /** What the documents name is there, and what is there is named. */
 import assert from "node:assert/strict";
+import { exists } from "../helpers/exists.ts";
 import { ROOT } from "../helpers/run.ts";
 import { documents, documentText } from "./_console.ts";
 
 const DOCUMENTS = ["CONTRIBUTING.md", "CHANGELOG.md", ...documents()];
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(ROOT + path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 /** Where links into a document can lead: its headings, as web sites make anchors of them. */
 function anchors(path: string): Set<string> {
@@ -34,7 +25,7 @@ Deno.test("links in the documents lead to files that are there", async (t) => {
         const url = new URL(target!, base);
         if (url.protocol !== "file:") continue;
         const file = url.pathname.slice(1);
-        assert.ok(exists(file), `${path} leads to ${target}`);
+        assert.ok(exists(ROOT + file), `${path} leads to ${target}`);
         if (url.hash !== "") assert.ok(anchors(file).has(url.hash), `${path} leads to ${target}`);
       }
     });
@@ -46,7 +37,7 @@ Deno.test("files and folders that the documents name are there", async (t) => {
     await t.step(path, () => {
       const text = documentText(path);
       const names = [...text.matchAll(/`((?:lib|ffi|cli|tests|docs|fixtures|\.ci)\/[\w./-]+)`/g)];
-      for (const [, name] of names) assert.ok(exists(name!), `${path} names ${name}`);
+      for (const [, name] of names) assert.ok(exists(ROOT + name!), `${path} names ${name}`);
     });
   }
 });
@@ -68,7 +59,7 @@ Deno.test("the files that docs/architecture.md recommends are in their rooms", (
   assert.ok(rows.length > 12);
   for (const [, room, files] of rows) {
     for (const [, file] of files!.matchAll(/`([\w./]+\.ts)`/g)) {
-      assert.ok(exists(`${room}/${file}`), `${room}/${file}`);
+      assert.ok(exists(ROOT + `${room}/${file}`), `${room}/${file}`);
     }
   }
 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { pathToFileURL } from "node:url";
 import { COMMANDS } from "../../cli/command_table.ts";
 import { TOOL_NAMES } from "../../cli/tool_names.ts";
+import { exists } from "../helpers/exists.ts";
 import { type Need, need, needRoot, needTool, testWith } from "../helpers/needs.ts";
 import { TestRegistry } from "../helpers/registry.ts";
 import { ROOT, runOk } from "../helpers/run.ts";
@@ -16,16 +17,6 @@ const NEEDS: Readonly<Record<string, () => Need[]>> = {
   registry: () => [needTool("docker-registry")],
   root: () => [needRoot(), need(!exists("/sys/fs/selinux/enforce"), "a machine without SELinux")],
 };
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 for (const document of documents()) {
   const blocks = consoleBlocks(documentText(document));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { ALGORITHMS, ConflictError } from "../../lib/base/mod.ts";
 import { initRepository, Repository } from "../../lib/repository/mod.ts";
+import { exists } from "../helpers/exists.ts";
 import { TempDir } from "../helpers/temp.ts";
 import { callCfs, innermost, listTree, readTranscript, unpackRepository } from "./_fixtures.ts";
 
@@ -38,16 +39,6 @@ Deno.test("cfs init does what the reference did in its transcript", async (t) =>
     });
   }
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 Deno.test("a new repository has meta.json and nothing else, and the modes of the reference", () => {
   using dir = new TempDir();

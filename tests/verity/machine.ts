@@ -6,6 +6,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { exists } from "../helpers/exists.ts";
 import { cacheDir } from "../helpers/cache.ts";
 import { type Need, need, needTool } from "../helpers/needs.ts";
 import { runOk } from "../helpers/run.ts";
@@ -191,14 +192,4 @@ async function makeInitramfs(
     "find . -print0 | cpio --quiet --null -o -H newc | gzip -1",
   ], { cwd: root });
   await Deno.writeFile(output, stdoutBytes);
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
